@@ -1,0 +1,387 @@
+package hostwise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// failure is what the six error types have in common; errors.As finds the
+// outermost.
+type failure interface {
+	net.Error
+	kind() Kind
+	phase() Phase
+}
+
+// KindOf returns the Kind of the outermost hostwise error in err's tree.
+// Errors of other origin are Canceled, Deadline or BadURL where the standard
+// library says so, and Other where it does not. KindOf(nil) is "".
+func KindOf(err error) Kind {
+	var f failure
+	var u *url.Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &f):
+		return f.kind()
+	case errors.Is(err, context.Canceled):
+		return Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return Deadline
+	case errors.As(err, &u) && u.Op == "parse":
+		return BadURL
+	}
+	return Other
+}
+
+// PhaseOf returns the phase in which err ended the request, or "" when err
+// is nil, is not a hostwise error, or the request was never tried.
+func PhaseOf(err error) Phase {
+	var f failure
+	if errors.As(err, &f) {
+		return f.phase()
+	}
+	return ""
+}
+
+// Retryable reports whether the same request may succeed on a later try:
+// true for timeouts, refusals, resets, failing nameservers and local
+// shortages, false for names that do not exist, certificates, policy and
+// cancellation. It speaks of the failure, not of the request: whether a POST
+// may be sent twice is for the caller to know. RetryAt says how long to wait.
+func Retryable(err error) bool { return KindOf(err).Retryable() }
+
+// RetryAt returns the time before which another try cannot do better: the
+// end of a host's cool-down or of a cached DNS failure. It is the zero time
+// when err names none.
+func RetryAt(err error) time.Time {
+	var d *DNSError
+	var h *HostDownError
+	switch {
+	case errors.As(err, &h):
+		return h.RetryAt
+	case errors.As(err, &d):
+		return d.RetryAt
+	}
+	return time.Time{}
+}
+
+// EDE is an extended DNS error: RFC 8914.
+type EDE struct {
+	Code uint16
+	Text string // the server's EXTRA-TEXT, possibly empty
+}
+
+// DNSError says that a name did not resolve.
+type DNSError struct {
+	Host    string    // the name that was asked for
+	Kind    Kind      // one of the DNS kinds, a local one, Canceled or Deadline
+	Server  string    // the nameserver that gave the answer; "" when none did
+	Asked   []string  // the nameservers asked, when none gave an answer
+	Rcode   int       // the answer's RCODE (RFC 6895, section 2.3); 0 when none came
+	EDE     []EDE     // the answer's extended errors
+	Cached  bool      // remembered from an earlier query
+	RetryAt time.Time // until then the cache repeats this error; zero: it was not cached
+	Err     error     // the cause below: a socket's or a context's error; may be nil
+}
+
+func (e *DNSError) kind() Kind   { return e.Kind }
+func (e *DNSError) phase() Phase { return PhaseResolve }
+
+func (e *DNSError) Error() string {
+	var b strings.Builder
+	b.WriteString("lookup " + e.Host)
+	if on := e.servers(); on != "" {
+		b.WriteString(" on " + on)
+	}
+	b.WriteString(": " + text(e.Kind, e.Err))
+	for _, x := range e.EDE {
+		fmt.Fprintf(&b, " (EDE %d", x.Code)
+		if x.Text != "" {
+			b.WriteString(": " + x.Text)
+		}
+		b.WriteString(")")
+	}
+	if e.Cached {
+		b.WriteString(" (cached)")
+	}
+	return b.String()
+}
+
+func (e *DNSError) servers() string {
+	if e.Server != "" {
+		return e.Server
+	}
+	return strings.Join(e.Asked, ", ")
+}
+
+// Timeout implements net.Error.
+func (e *DNSError) Timeout() bool { return e.Kind.Timeout() }
+
+// Temporary implements net.Error with the flag net.DNSError would carry.
+func (e *DNSError) Temporary() bool { return e.std().IsTemporary }
+
+// Unwrap returns the error as package net would have reported it, a
+// *net.DNSError, and the cause.
+func (e *DNSError) Unwrap() []error { return withCause(e.std(), e.Err) }
+
+// std is the error of net's own resolver for the same outcome.
+func (e *DNSError) std() *net.DNSError {
+	d := &net.DNSError{Err: text(e.Kind, e.Err), Name: e.Host, Server: e.servers(), IsTimeout: e.Kind.Timeout()}
+	switch e.Kind {
+	case DNSNXDomain, DNSNoData, DNSBadName:
+		d.Err, d.IsNotFound = "no such host", true
+	case DNSServFail, DNSTimeout, DNSServerUnreachable, Deadline, LocalFDs, LocalPorts, LocalOutage:
+		d.IsTemporary = true
+	}
+	if e.Kind == DNSServFail || e.Kind == DNSRefused || e.Kind == DNSFormErr {
+		d.Err = "server misbehaving"
+	}
+	return d
+}
+
+// LogValue implements slog.LogValuer.
+func (e *DNSError) LogValue() slog.Value {
+	return logValue(e, e.Host, slog.String("server", e.servers()), slog.Bool("cached", e.Cached))
+}
+
+// An Attempt is one try to reach one address.
+type Attempt struct {
+	Addr    netip.AddrPort
+	Start   time.Duration // since the dial's first query
+	Elapsed time.Duration // how long it took to fail, or was given
+	Phase   Phase         // how far it came: PhaseConnect or PhaseTLS
+	Err     error
+}
+
+// String returns the address and the innermost reason.
+func (a Attempt) String() string {
+	host := a.Addr.Addr().String()
+	if a.Addr.Addr().Is6() {
+		host = "[" + host + "]"
+	}
+	return host + ": " + reason(a.Err)
+}
+
+// reason is an error without the operation and address that net.OpError
+// puts in front.
+func reason(err error) string {
+	var errno syscall.Errno
+	var ne net.Error
+	switch {
+	case err == nil:
+		return "given up"
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.As(err, &ne) && ne.Timeout():
+		return "i/o timeout"
+	}
+	return err.Error()
+}
+
+// ConnectError says that no address of a host, or of the proxy, could be
+// reached.
+type ConnectError struct {
+	Host     string    // host:port of the request's URL
+	Proxy    string    // host:port of the proxy, when it is the proxy that failed
+	Kind     Kind      // one of the connect, proxy or local kinds, Canceled or Deadline
+	Attempts []Attempt // every address tried, in the order of their start
+	Err      error     // the cause beside the attempts: a context's or the proxy's error; may be nil
+}
+
+func (e *ConnectError) kind() Kind   { return e.Kind }
+func (e *ConnectError) phase() Phase { return PhaseConnect }
+
+func (e *ConnectError) Error() string {
+	op := "dial " + e.Host + ": "
+	if e.Proxy != "" {
+		op = "dial " + e.Host + " through proxy " + e.Proxy + ": "
+	}
+	switch n := len(e.Attempts); {
+	case n == 0 && e.Err != nil:
+		return op + text(e.Kind, e.Err) + suffix(e.Kind, e.Err)
+	case n == 0:
+		return op + e.Kind.text()
+	case n == 1 && !e.Kind.isContext():
+		return op + e.Attempts[0].String()
+	default:
+		parts := make([]string, n)
+		for i, a := range e.Attempts {
+			parts[i] = a.String()
+		}
+		verb := "failed"
+		if e.Kind.isContext() {
+			verb = "tried, " + text(e.Kind, e.Err)
+		}
+		return fmt.Sprintf("%s%d %s %s: %s", op, n, plural(n, "address", "addresses"), verb, strings.Join(parts, "; "))
+	}
+}
+
+// Timeout implements net.Error.
+func (e *ConnectError) Timeout() bool { return e.Kind.Timeout() }
+
+// Temporary implements net.Error.
+func (e *ConnectError) Temporary() bool { return e.Kind.Retryable() }
+
+// Is makes a connect timeout match context.DeadlineExceeded, as the
+// timeouts of net.Dialer do.
+func (e *ConnectError) Is(target error) bool {
+	return target == context.DeadlineExceeded && e.Kind.Timeout()
+}
+
+// Unwrap returns the cause and the attempts' errors.
+func (e *ConnectError) Unwrap() []error { return attemptErrors(e.Err, e.Attempts) }
+
+// LogValue implements slog.LogValuer.
+func (e *ConnectError) LogValue() slog.Value {
+	return logValue(e, e.Host, slog.Int("attempts", len(e.Attempts)), slog.String("proxy", e.Proxy))
+}
+
+// TLSError says that a connection was made and its TLS handshake failed.
+type TLSError struct {
+	Host     string         // host:port of the request's URL
+	Addr     netip.AddrPort // the address that Err is about
+	Kind     Kind           // one of the TLS kinds, Canceled or Deadline
+	Attempts []Attempt      // every address tried, when there were several
+	Err      error          // the error of crypto/tls, crypto/x509, the connection or the context
+}
+
+func (e *TLSError) kind() Kind   { return e.Kind }
+func (e *TLSError) phase() Phase { return PhaseTLS }
+
+func (e *TLSError) Error() string {
+	return "tls handshake with " + e.Host + at(e.Addr) + ": " + text(e.Kind, e.Err) + suffix(e.Kind, e.Err)
+}
+
+// Timeout implements net.Error.
+func (e *TLSError) Timeout() bool { return e.Kind.Timeout() }
+
+// Temporary implements net.Error.
+func (e *TLSError) Temporary() bool { return e.Kind.Retryable() }
+
+// Is makes a handshake timeout match context.DeadlineExceeded.
+func (e *TLSError) Is(target error) bool {
+	return target == context.DeadlineExceeded && e.Kind.Timeout()
+}
+
+// Unwrap returns the cause and the errors of the other attempts.
+func (e *TLSError) Unwrap() []error { return attemptErrors(e.Err, e.Attempts) }
+
+// LogValue implements slog.LogValuer.
+func (e *TLSError) LogValue() slog.Value {
+	return logValue(e, e.Host, slog.String("addr", addrString(e.Addr)))
+}
+
+// RequestError says that a connection was there, but no response headers
+// came over it, or that the body broke off.
+type RequestError struct {
+	Host  string         // host:port of the request's URL
+	Addr  netip.AddrPort // the server's address; zero when unknown (an idle connection, a proxy)
+	Kind  Kind           // one of the HTTP kinds, Canceled or Deadline
+	Phase Phase          // PhaseRequest or PhaseBody; "" when nothing was begun
+	Err   error          // the error of net/http, the connection or the context
+}
+
+func (e *RequestError) kind() Kind   { return e.Kind }
+func (e *RequestError) phase() Phase { return e.Phase }
+
+func (e *RequestError) Error() string {
+	op := "request to "
+	if e.Phase == PhaseBody {
+		op = "reading the body from "
+	}
+	return op + e.Host + at(e.Addr) + ": " + text(e.Kind, e.Err) + suffix(e.Kind, e.Err)
+}
+
+// Timeout implements net.Error.
+func (e *RequestError) Timeout() bool { return e.Kind.Timeout() }
+
+// Temporary implements net.Error.
+func (e *RequestError) Temporary() bool { return e.Kind.Retryable() }
+
+// Unwrap returns the cause.
+func (e *RequestError) Unwrap() error { return e.Err }
+
+// LogValue implements slog.LogValuer.
+func (e *RequestError) LogValue() slog.Value {
+	return logValue(e, e.Host, slog.String("addr", addrString(e.Addr)))
+}
+
+// HostDownError says that a request was not tried, because the host failed
+// repeatedly and its cool-down is not over.
+type HostDownError struct {
+	Host     string    // host:port
+	Kind     Kind      // HostDown or HostPaused
+	Since    time.Time // when the host was declared down
+	RetryAt  time.Time // when the next request will be let through
+	Failures int       // failures in a row so far
+	Last     error     // the last failure; not part of the error's tree, so that errors.As does not find it
+	Err      error     // gobreaker.ErrOpenState, as set by package transport
+}
+
+func (e *HostDownError) kind() Kind   { return e.Kind }
+func (e *HostDownError) phase() Phase { return "" }
+
+func (e *HostDownError) Error() string {
+	s := fmt.Sprintf("dial %s: %s since %s, retry in %s", e.Host, e.Kind.text(),
+		e.Since.Format(time.TimeOnly), max(0, time.Until(e.RetryAt)).Round(time.Second))
+	if e.Last != nil {
+		s += " (last: " + lastReason(e.Last) + ")"
+	}
+	return s
+}
+
+// lastReason is err in two or three words.
+func lastReason(err error) string {
+	if k := KindOf(err); k != Other {
+		return k.text()
+	}
+	return reason(err)
+}
+
+// Timeout implements net.Error: false, since nothing was waited for.
+func (e *HostDownError) Timeout() bool { return false }
+
+// Temporary implements net.Error: true, since hosts are tried again.
+func (e *HostDownError) Temporary() bool { return true }
+
+// Unwrap returns Err, and never Last.
+func (e *HostDownError) Unwrap() error { return e.Err }
+
+// LogValue implements slog.LogValuer.
+func (e *HostDownError) LogValue() slog.Value {
+	return logValue(e, e.Host, slog.Time("since", e.Since), slog.Time("retry_at", e.RetryAt), slog.Int("failures", e.Failures))
+}
+
+// DeniedError says that the address guard refused to connect.
+type DeniedError struct {
+	Host string     // host:port of the request's URL
+	Addr netip.Addr // the refused address
+	Rule string     // the rule that refused it, such as "private-use (RFC 1918)"
+}
+
+func (e *DeniedError) kind() Kind   { return PolicyDenied }
+func (e *DeniedError) phase() Phase { return PhaseConnect }
+
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("dial %s: address %s denied: %s", e.Host, e.Addr, e.Rule)
+}
+
+// Timeout implements net.Error: false.
+func (e *DeniedError) Timeout() bool { return false }
+
+// Temporary implements net.Error: false.
+func (e *DeniedError) Temporary() bool { return false }
+
+// LogValue implements slog.LogValuer.
+func (e *DeniedError) LogValue() slog.Value {
+	return logValue(e, e.Host, slog.String("addr", e.Addr.String()), slog.String("rule", e.Rule))
+}

@@ -1,0 +1,180 @@
+// Package happyeyeballs decides which of a host's addresses to connect to
+// next, and when: RFC 8305, with the clarifications of its successor's draft
+// (draft-ietf-happy-happyeyeballs-v3). It is a pure state machine: DNS
+// answers and failed attempts go in with the time they happened, addresses to
+// start and times to wake up come out. It has no sockets, no goroutines and
+// no clock.
+//
+// A Race ends with the caller: when an attempt succeeds it stops asking.
+package happyeyeballs
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Family is an address family. The zero value is IPv6, which RFC 8305
+// prefers.
+type Family uint8
+
+const (
+	IPv6 Family = iota
+	IPv4
+)
+
+// Of returns a's family; an IPv4-mapped IPv6 address is IPv4.
+func Of(a netip.Addr) Family {
+	if a.Unmap().Is4() {
+		return IPv4
+	}
+	return IPv6
+}
+
+// Other returns the other family.
+func (f Family) Other() Family { return 1 - f }
+
+func (f Family) String() string {
+	if f == IPv4 {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+const (
+	// ResolutionDelay is how long a usable answer waits for the preferred
+	// family's answer: RFC 8305, section 3.
+	ResolutionDelay = 50 * time.Millisecond
+	// ConnectionAttemptDelay is the time between two attempts: RFC 8305,
+	// section 5.
+	ConnectionAttemptDelay = 250 * time.Millisecond
+	// MinimumConnectionAttemptDelay is the least time between two attempts,
+	// also after a failure: RFC 8305, section 5.
+	MinimumConnectionAttemptDelay = 10 * time.Millisecond
+	// MaxAttempts bounds the attempts of one race.
+	MaxAttempts = 8
+)
+
+// growth is the factor on the attempt delay after the n-th start: a host
+// that did not answer four times is in no hurry.
+var growth = [MaxAttempts]time.Duration{1, 1, 2, 4, 4, 4, 4, 4}
+
+// Config is what is known before the race. The zero value asks for both
+// families and prefers IPv6.
+type Config struct {
+	Prefer                 Family
+	Without                [2]bool       // families, by index, that are not asked for
+	ResolutionDelay        time.Duration // 0: the constant
+	ConnectionAttemptDelay time.Duration // 0: the constant
+	First                  netip.Addr    // the address to put first in its family, if the answer has it
+}
+
+// A Race is the state of one connection establishment. It is not safe for
+// concurrent use.
+type Race struct {
+	cfg      Config
+	answered [2]bool
+	queue    [2][]netip.Addr // by family, not yet started
+	usable   time.Time       // of the first answer with an address
+	started  int
+	running  int
+	last     Family    // family of the last start
+	lastAt   time.Time // time of the last start
+	nextAt   time.Time // no start before
+}
+
+// New returns a race without answers.
+func New(cfg Config) *Race {
+	if cfg.ResolutionDelay == 0 {
+		cfg.ResolutionDelay = ResolutionDelay
+	}
+	if cfg.ConnectionAttemptDelay == 0 {
+		cfg.ConnectionAttemptDelay = ConnectionAttemptDelay
+	}
+	return &Race{cfg: cfg, answered: cfg.Without, last: cfg.Prefer.Other()}
+}
+
+// Answer records the answer for one family, once. No addresses means a
+// negative answer or an error; both count as answers. The slice is kept.
+func (r *Race) Answer(now time.Time, f Family, addrs []netip.Addr) {
+	if r.answered[f] {
+		return
+	}
+	r.answered[f] = true
+	r.queue[f] = addrs
+	for i, a := range addrs {
+		if a == r.cfg.First { // a stable move to the front, on a copy
+			q := make([]netip.Addr, 0, len(addrs))
+			r.queue[f] = append(append(append(q, a), addrs[:i]...), addrs[i+1:]...)
+			break
+		}
+	}
+	if len(addrs) > 0 && r.usable.IsZero() {
+		r.usable = now
+	}
+}
+
+// Failed records that a started attempt has failed: the next one need not
+// wait for the delay.
+func (r *Race) Failed(now time.Time) {
+	r.running--
+	if soonest := later(now, r.lastAt.Add(MinimumConnectionAttemptDelay)); soonest.Before(r.nextAt) {
+		r.nextAt = soonest
+	}
+}
+
+// Next returns the address to start at now, if there is one, and counts it
+// as started; the caller asks again until there is none. wake is then the
+// time at which there will be one without further events, or zero.
+func (r *Race) Next(now time.Time) (start netip.Addr, wake time.Time) {
+	f, ok := r.nextFamily()
+	if !ok {
+		return netip.Addr{}, time.Time{}
+	}
+	at := r.nextAt
+	if r.started == 0 {
+		at = r.firstAt(now)
+	}
+	if now.Before(at) {
+		return netip.Addr{}, at
+	}
+	start, r.queue[f] = r.queue[f][0], r.queue[f][1:]
+	r.nextAt = now.Add(r.cfg.ConnectionAttemptDelay * growth[r.started])
+	r.started++
+	r.running++
+	r.last, r.lastAt = f, now
+	return start, time.Time{}
+}
+
+// nextFamily is the family of the next attempt: the families alternate
+// (RFC 8305, section 4) as long as both have addresses.
+func (r *Race) nextFamily() (f Family, ok bool) {
+	f = r.last.Other()
+	if len(r.queue[f]) == 0 {
+		f = r.last
+	}
+	return f, len(r.queue[f]) > 0 && r.started < MaxAttempts
+}
+
+// firstAt is the time of the first start: at once when the preferred family
+// has answered, whatever it said, and else after the resolution delay
+// (RFC 8305, section 3).
+func (r *Race) firstAt(now time.Time) time.Time {
+	if r.answered[r.cfg.Prefer] {
+		return now
+	}
+	return r.usable.Add(r.cfg.ResolutionDelay)
+}
+
+// Lost reports that nothing is left to wait for: every answer is in, every
+// attempt has been made and has failed.
+func (r *Race) Lost() bool {
+	_, more := r.nextFamily()
+	return r.answered[IPv6] && r.answered[IPv4] && !more && r.running == 0
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
