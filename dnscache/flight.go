@@ -1,0 +1,407 @@
+package dnscache
+
+import (
+	"container/heap"
+	"errors"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
+)
+
+const (
+	retransmitAfter  = 400 * time.Millisecond // a lost packet costs this
+	retransmitBurst  = 20                     // retransmissions free of
+	retransmitShare  = 10                     // the budget: one in ten queries
+	lateAnswersFor   = time.Second            // a flight nobody waits for any more may still fill the cache
+	firstFailureTTL  = time.Second            // RFC 9520, section 3.2
+	lastFailureTTL   = 5 * time.Minute
+	failureTTLGrowth = 2
+)
+
+// flightKey says what a flight asks for.
+type flightKey struct {
+	name   string
+	family family
+}
+
+// A waiter is told a flight's outcome, once, from any goroutine. It must
+// not block.
+type waiter interface {
+	answered(f family, rec *record)
+}
+
+// A flight is one question on its way: one name, one family, however many
+// callers. Resolver.mu protects it.
+type flight struct {
+	flightKey
+	waiters  []waiter
+	over     bool
+	start    time.Time
+	deadline time.Time
+
+	sends   int       // packets and TCP exchanges
+	asked   []uint8   // of these, by server
+	queries []*query  // of these, those without a reply
+	tcp     bool      // ask over TCP from now on
+	failed  result    // the last reply that was no answer to the question
+	from    string    // and who gave it
+	next    time.Time // of tick
+	index   int       // in Resolver.schedule
+}
+
+// join adds w to the flight for k, and starts it if there is none. It
+// returns false, adding nothing, when the answer has arrived in the cache
+// meanwhile.
+func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, ok bool) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return r.failure(k, &hostwise.DNSError{Host: k.name, Kind: hostwise.Canceled, Err: net.ErrClosed}), false
+	}
+	if f := r.flights[k]; f != nil {
+		f.waiters = append(f.waiters, w)
+		f.deadline = f.start.Add(r.opt.lookupTime())
+		r.mu.Unlock()
+		r.counters.coalesced.Add(1)
+		return nil, true
+	}
+	if rec := r.cache.get(k.name)[k.family]; rec.valid(now) {
+		r.mu.Unlock()
+		return rec, false
+	}
+	f := &flight{flightKey: k, waiters: []waiter{w}, start: now, deadline: now.Add(r.opt.lookupTime()), asked: make([]uint8, len(r.servers))}
+	r.flights[k] = f
+	f.index = -1
+	q := r.plan(f, now)
+	r.mu.Unlock()
+	r.counters.misses.Add(1)
+	r.send(q)
+	r.probe(f, q.server, now)
+	return nil, true
+}
+
+// leave takes w off the flight for k. A flight without waiters goes on for
+// linger, then it ends.
+func (r *Resolver) leave(k flightKey, w waiter, linger time.Duration) {
+	r.mu.Lock()
+	f := r.flights[k]
+	if f == nil {
+		r.mu.Unlock()
+		return
+	}
+	f.waiters = slices.DeleteFunc(f.waiters, func(x waiter) bool { return x == w })
+	if len(f.waiters) > 0 {
+		r.mu.Unlock()
+		return
+	}
+	if linger > 0 {
+		f.deadline = minTime(f.deadline, time.Now().Add(linger))
+		r.reschedule(f, minTime(f.next, f.deadline))
+		r.mu.Unlock()
+		return
+	}
+	r.end(f)
+	r.mu.Unlock()
+}
+
+// end takes the flight off the books. r.mu is held.
+func (r *Resolver) end(f *flight) {
+	f.over = true
+	delete(r.flights, f.flightKey)
+	if f.index >= 0 {
+		heap.Remove(&r.schedule, f.index)
+	}
+}
+
+func (r *Resolver) over(f *flight) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f.over
+}
+
+// finish ends the flight with an outcome: it is cached, then told to all.
+func (r *Resolver) finish(f *flight, rec *record) {
+	r.mu.Lock()
+	if f.over {
+		r.mu.Unlock()
+		return
+	}
+	if rec.err == nil || rec.remember {
+		r.cache.put(f.name, f.family, rec)
+	}
+	r.end(f)
+	waiters := f.waiters
+	f.waiters = nil
+	r.mu.Unlock()
+	for _, w := range waiters {
+		w.answered(f.family, rec)
+	}
+}
+
+// plan chooses the next server for f, writes the query down and schedules
+// what happens if there is no answer. r.mu is held.
+func (r *Resolver) plan(f *flight, now time.Time) *query {
+	q := &query{flight: f, server: r.servers[r.nextServer(f)], sent: now}
+	f.sends++
+	f.asked[slices.Index(r.servers, q.server)]++
+	f.queries = append(f.queries, q)
+	// Each server is asked once at the first pace; then the pace doubles.
+	gap := min(retransmitAfter, r.opt.Timeout/5) << (f.sends / max(len(r.servers), 2))
+	if f.sends >= r.maxSends() {
+		gap = r.opt.lookupTime()
+	}
+	r.reschedule(f, minTime(now.Add(gap), f.deadline))
+	return q
+}
+
+// maxSends is the number of times a question is sent at most: Tries to each
+// server, where a lone server counts as two, since no other can make up for
+// a lost packet.
+func (r *Resolver) maxSends() int { return r.opt.Tries * max(len(r.servers), 2) }
+
+// nextServer prefers the server that was asked least, one that is down
+// being asked after the others' first repetition.
+func (r *Resolver) nextServer(f *flight) (best int) {
+	least := int(^uint(0) >> 1)
+	for i, s := range r.servers {
+		score := 2 * int(f.asked[i])
+		if len(r.servers) > 1 && s.isDown() {
+			score += 3
+		}
+		if score < least {
+			best, least = i, score
+		}
+	}
+	return best
+}
+
+// probe sends a copy of f's question to every server that is down and due
+// for another chance. Nobody waits for its answer.
+func (r *Resolver) probe(f *flight, asked *server, now time.Time) {
+	for _, s := range r.servers {
+		if s != asked && s.takeProbe(now) {
+			r.send(&query{flight: f, server: s, sent: now})
+		}
+	}
+}
+
+// send puts q on its way.
+func (r *Resolver) send(q *query) {
+	r.counters.queries.Add(1)
+	if q.server.tcpOnly || r.overTCP(q.flight) {
+		r.viaTCP(q)
+		return
+	}
+	var err error
+	if q.message, err = packQuery(q.flight.name, q.flight.family, !q.server.noEDNS.Load()); err == nil {
+		err = r.sendUDP(q)
+	}
+	if err != nil {
+		r.sendFailed(q, err)
+	}
+}
+
+func (r *Resolver) overTCP(f *flight) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f.tcp
+}
+
+// tick is called when a flight's time has come: without an answer so far,
+// its question is sent again, or given up.
+func (r *Resolver) tick(f *flight, now time.Time) {
+	r.mu.Lock()
+	if f.over {
+		r.mu.Unlock()
+		return
+	}
+	failover := false
+	for _, q := range f.queries {
+		if len(r.servers) > 1 {
+			q.server.silent(now, q.sent)
+		}
+		failover = failover || q.server.isDown()
+	}
+	if !now.Before(f.deadline) {
+		r.mu.Unlock()
+		r.finish(f, r.timedOut(f))
+		return
+	}
+	if !failover && now.Before(f.start.Add(r.opt.Timeout)) && !r.mayRetransmit() {
+		r.reschedule(f, minTime(f.start.Add(r.opt.Timeout), f.deadline))
+		r.mu.Unlock()
+		return
+	}
+	if f.sends >= r.maxSends() {
+		r.reschedule(f, f.deadline)
+		r.mu.Unlock()
+		return
+	}
+	q := r.plan(f, now)
+	r.mu.Unlock()
+	r.counters.retransmits.Add(1)
+	r.send(q)
+}
+
+// mayRetransmit keeps early retransmissions to a share of the queries, so
+// that a slow or overloaded server is not asked more because it is slow.
+func (r *Resolver) mayRetransmit() bool {
+	return r.counters.retransmits.Load() < retransmitBurst+r.counters.queries.Load()/retransmitShare
+}
+
+// accept interprets a reply that matches q. It returns false when the reply
+// is none, so that waiting must go on.
+func (r *Resolver) accept(q *query, reply []byte, now time.Time) bool {
+	f := q.flight
+	if q.socket != nil && isTruncated(reply) {
+		q.server.heard(now, now.Sub(q.sent))
+		r.viaTCP(q)
+		return true
+	}
+	res, ok := parseReply(reply, f.name, f.family)
+	if !ok {
+		r.note(q, res)
+		return false
+	}
+	q.server.heard(now, now.Sub(q.sent))
+	switch res.kind {
+	case "", hostwise.DNSNXDomain, hostwise.DNSNoData, hostwise.DNSCNAMELoop:
+		r.finish(f, r.record(f, res, q.server.name, now))
+	case hostwise.DNSFormErr:
+		if !q.server.noEDNS.Swap(true) { // RFC 6891, section 7
+			r.replyFailed(q, res, true)
+			return true
+		}
+		fallthrough
+	default:
+		r.replyFailed(q, res, false)
+	}
+	return true
+}
+
+// note remembers what went wrong with q, to be reported if nothing better
+// comes.
+func (r *Resolver) note(q *query, res result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q.flight.failed, q.flight.from = res, q.server.name
+}
+
+// sendFailed records that q could not be sent, or that its server cannot be
+// reached.
+func (r *Resolver) sendFailed(q *query, err error) {
+	kind, local := failure.Local(err)
+	if !local {
+		kind = hostwise.DNSServerUnreachable
+		if len(r.servers) > 1 {
+			q.server.silent(time.Now(), q.sent)
+		}
+	}
+	r.replyFailed(q, result{kind: kind, cause: err}, false)
+}
+
+// replyFailed records that q's server failed the question, and asks the next
+// one at once (or the same one, if retry is set). When all have failed, the
+// flight has.
+func (r *Resolver) replyFailed(q *query, res result, retry bool) {
+	now := time.Now()
+	f := q.flight
+	r.mu.Lock()
+	if f.over {
+		r.mu.Unlock()
+		return
+	}
+	f.queries = slices.DeleteFunc(f.queries, func(x *query) bool { return x == q })
+	f.failed, f.from = res, q.server.name
+	var again *query
+	switch {
+	case retry:
+		again = &query{flight: f, server: q.server, sent: now}
+		f.queries = append(f.queries, again)
+	case r.mayAskAgain(f):
+		again = r.plan(f, now)
+	}
+	waiting := len(f.queries) > 0
+	r.mu.Unlock()
+	switch {
+	case again != nil:
+		r.send(again)
+	case !waiting:
+		r.finish(f, r.record(f, res, q.server.name, now))
+	}
+}
+
+// mayAskAgain reports whether a failure leads to another question at once:
+// after SERVFAIL and the like each server is asked once, and a lone one
+// twice.
+func (r *Resolver) mayAskAgain(f *flight) bool {
+	return f.sends < max(len(r.servers), 2) && len(f.queries) == 0
+}
+
+// timedOut is the outcome of a flight without an answer.
+func (r *Resolver) timedOut(f *flight) *record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := &hostwise.DNSError{Host: f.name, Kind: hostwise.DNSTimeout, Asked: r.askedServers(f)}
+	if f.failed.kind != "" { // somebody said something
+		e.Kind, e.Server, e.Rcode, e.EDE, e.Err = f.failed.kind, f.from, f.failed.rcode, f.failed.ede, f.failed.cause
+	}
+	return r.failure(f.flightKey, e)
+}
+
+// askedServers names the servers that f's question was sent to. r.mu is
+// held.
+func (r *Resolver) askedServers(f *flight) (names []string) {
+	for i, s := range r.servers {
+		if f.asked[i] > 0 {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// record turns a reply into what the cache and the callers get.
+func (r *Resolver) record(f *flight, res result, server string, now time.Time) *record {
+	if res.kind == "" {
+		return &record{addrs: res.addrs, expires: now.Add(min(max(res.ttl, r.opt.MinTTL), r.opt.MaxTTL))}
+	}
+	e := &hostwise.DNSError{Host: f.name, Kind: res.kind, Server: server, Rcode: res.rcode, EDE: res.ede, Err: res.cause}
+	if res.kind == hostwise.DNSServerUnreachable {
+		r.mu.Lock()
+		e.Server, e.Asked = "", r.askedServers(f)
+		r.mu.Unlock()
+	}
+	switch res.kind {
+	case hostwise.DNSNXDomain, hostwise.DNSNoData:
+		e.RetryAt = now.Add(res.ttl)
+		return &record{err: e, expires: e.RetryAt, remember: true}
+	}
+	return r.failure(f.flightKey, e)
+}
+
+// failure makes the record of an error that is not a nameserver's word about
+// the name. It is remembered for a second, and twice as long each time it
+// happens again (RFC 9520, section 3.2), unless the fault is our own.
+func (r *Resolver) failure(k flightKey, e *hostwise.DNSError) *record {
+	var closed = errors.Is(e.Err, net.ErrClosed)
+	if _, local := failure.Local(e.Err); local || closed {
+		return &record{err: e}
+	}
+	now := time.Now()
+	ttl := firstFailureTTL
+	if last := r.cache.get(k.name)[k.family]; last != nil && last.failureTTL > 0 {
+		ttl = min(failureTTLGrowth*last.failureTTL, lastFailureTTL)
+	}
+	e.RetryAt = now.Add(ttl)
+	return &record{err: e, expires: e.RetryAt, failureTTL: ttl, remember: true}
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

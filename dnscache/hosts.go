@@ -1,0 +1,125 @@
+package dnscache
+
+import (
+	"bufio"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// hostsRecheck is how often the hosts file is looked at for a change; the
+// value is that of package net.
+const hostsRecheck = 5 * time.Second
+
+// hostsFile holds the names of a hosts(5) file. Readers take no lock.
+type hostsFile struct {
+	path  string
+	table atomic.Pointer[map[string][2][]netip.Addr]
+	due   atomic.Int64 // Unix nanoseconds of the next look at the file
+
+	mu    sync.Mutex // one look at a time; protects what follows
+	mtime time.Time
+	size  int64
+}
+
+// lookup returns the addresses of name by family. A name that is there for
+// one family only has no address in the other, as in package net.
+func (h *hostsFile) lookup(name string, now time.Time) (addrs [2][]netip.Addr, ok bool) {
+	if now.UnixNano() >= h.due.Load() {
+		h.reload(now)
+	}
+	t := h.table.Load()
+	if t == nil || len(*t) == 0 {
+		return addrs, false
+	}
+	addrs, ok = (*t)[name]
+	return addrs, ok
+}
+
+// reload reads the file again if it has changed. A file that cannot be read
+// has no names.
+func (h *hostsFile) reload(now time.Time) {
+	if !h.mu.TryLock() {
+		return // somebody else looks
+	}
+	defer h.mu.Unlock()
+	h.due.Store(now.Add(hostsRecheck).UnixNano())
+	st, err := os.Stat(h.path)
+	if err == nil && h.table.Load() != nil && st.ModTime().Equal(h.mtime) && st.Size() == h.size {
+		return
+	}
+	table := map[string][2][]netip.Addr{}
+	if err == nil && st.Mode().IsRegular() {
+		if b, err := os.ReadFile(h.path); err == nil {
+			table = parseHosts(string(b))
+			h.mtime, h.size = st.ModTime(), st.Size()
+		}
+	}
+	h.table.Store(&table)
+}
+
+// parseHosts reads the lines "address name [alias ...]" of hosts(5), leaving
+// out what it does not understand.
+func parseHosts(text string) map[string][2][]netip.Addr {
+	table := map[string][2][]netip.Addr{}
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		a, err := netip.ParseAddr(f[0])
+		if err != nil {
+			continue
+		}
+		fam := v6
+		if a = a.Unmap(); a.Is4() {
+			fam = v4
+		}
+		for _, n := range f[1:] {
+			if name, fault := normalize(n); fault == "" {
+				e := table[name]
+				e[fam] = append(e[fam], a)
+				table[name] = e
+			}
+		}
+	}
+	return table
+}
+
+func systemHostsFile() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.Getenv("SystemRoot"), "System32", "drivers", "etc", "hosts")
+	}
+	return "/etc/hosts"
+}
+
+// readResolvConf returns the nameservers of a resolv.conf(5) file; without
+// any, the local ones, as the C library does.
+func readResolvConf(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var servers []string
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if w := strings.Fields(s.Text()); len(w) >= 2 && w[0] == "nameserver" {
+			if a, err := netip.ParseAddr(w[1]); err == nil && len(servers) < maxNameservers {
+				servers = append(servers, a.String())
+			}
+		}
+	}
+	if len(servers) == 0 {
+		servers = []string{"127.0.0.1", "::1"}
+	}
+	return servers, nil
+}
+
+// maxNameservers is MAXNS of resolv.conf(5).
+const maxNameservers = 3

@@ -1,0 +1,219 @@
+package dnscache
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/miekg/dns"
+)
+
+const (
+	headerSize  = 12   // RFC 1035, section 4.1.1
+	udpSize     = 1232 // advertised: RFC 6891, and DNS Flag Day 2020
+	maxCNAMEs   = 11   // aliases followed in one answer
+	maxAddrs    = 64   // addresses taken from one answer
+	flagQR      = 1 << 15
+	flagTC      = 1 << 9
+	flagRA      = 1 << 7
+	opcodeMask  = 0xf << 11
+	maxNegative = 3 * time.Hour // RFC 2308, section 5
+	minNegative = 5 * time.Second
+)
+
+func (f family) qtype() uint16 { return [...]uint16{dns.TypeAAAA, dns.TypeA}[f] }
+
+// packQuery returns the query message for name, without an id. The second
+// form, without the OPT record, is for servers that do not know EDNS
+// (RFC 6891, section 7).
+func packQuery(name string, f family, edns bool) ([]byte, error) {
+	m := dns.Msg{
+		MsgHdr:   dns.MsgHdr{RecursionDesired: true},
+		Question: []dns.Question{{Name: name + ".", Qtype: f.qtype(), Qclass: dns.ClassINET}},
+	}
+	if edns {
+		m.SetEdns0(udpSize, false)
+	}
+	return m.PackBuffer(make([]byte, headerSize+len(name)+2+4+11))
+}
+
+// question is the question section of a packed query with one question.
+func question(query []byte) []byte {
+	i := headerSize
+	for query[i] != 0 {
+		i += 1 + int(query[i])
+	}
+	return query[headerSize : i+1+4]
+}
+
+// matches reports whether reply is an answer to query: RFC 5452, section 9.
+// The caller has matched the id and the peer.
+func matches(query, reply []byte) bool {
+	if len(reply) < headerSize {
+		return false
+	}
+	flags := binary.BigEndian.Uint16(reply[2:])
+	q := question(query)
+	return flags&flagQR != 0 && flags&opcodeMask == 0 &&
+		binary.BigEndian.Uint16(reply[4:]) == 1 && // QDCOUNT
+		len(reply) >= headerSize+len(q) && bytes.EqualFold(reply[headerSize:headerSize+len(q)], q)
+}
+
+// A result is what one matching reply says about one name and family.
+type result struct {
+	addrs []netip.Addr // found, if any
+	ttl   time.Duration
+	kind  hostwise.Kind // why there are none
+	rcode int
+	ede   []hostwise.EDE
+	cause error
+}
+
+// parseReply reads a reply that matches the query. It returns false when
+// the reply cannot be a nameserver's answer, so that a better one should be
+// waited for: it does not parse, or it answers with records of other names
+// only.
+func parseReply(reply []byte, name string, f family) (result, bool) {
+	var m dns.Msg
+	if err := m.Unpack(reply); err != nil {
+		return result{kind: hostwise.DNSMalformed, cause: err}, false
+	}
+	r := result{rcode: m.Rcode, ede: extendedErrors(&m)}
+	switch m.Rcode {
+	case dns.RcodeSuccess:
+		return r.fromAnswer(&m, name, f)
+	case dns.RcodeNameError:
+		r.kind = hostwise.DNSNXDomain
+		r.ttl = negativeTTL(&m)
+	case dns.RcodeServerFailure:
+		r.kind = hostwise.DNSServFail
+	case dns.RcodeRefused:
+		r.kind = hostwise.DNSRefused
+	case dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
+		r.kind = hostwise.DNSFormErr
+	default:
+		r.kind = hostwise.DNSLame
+		r.cause = fmt.Errorf("rcode %s", dns.RcodeToString[m.Rcode])
+	}
+	for _, e := range r.ede { // RFC 8914, section 4, says more than the RCODE
+		switch {
+		case 5 <= e.Code && e.Code <= 12 && m.Rcode == dns.RcodeServerFailure:
+			r.kind = hostwise.DNSBogus
+		case 15 <= e.Code && e.Code <= 18:
+			r.kind = hostwise.DNSBlocked
+		}
+	}
+	return r, true
+}
+
+// fromAnswer walks the aliases from the question's name (RFC 1034,
+// section 3.6.2) and takes the addresses at their end. Records of other
+// names are ignored.
+func (r result) fromAnswer(m *dns.Msg, name string, f family) (result, bool) {
+	owner := name + "."
+	ttl := uint32(1<<31 - 1)
+	related := false
+	for hop := 0; ; hop++ {
+		next := ""
+		for _, rr := range m.Answer {
+			h := rr.Header()
+			if h.Class != dns.ClassINET || !strings.EqualFold(h.Name, owner) {
+				continue
+			}
+			var a netip.Addr
+			switch rr := rr.(type) {
+			case *dns.CNAME:
+				next, related = rr.Target, true
+				ttl = min(ttl, saneTTL(h.Ttl))
+			case *dns.A:
+				if f == v4 {
+					a, _ = netip.AddrFromSlice(rr.A.To4())
+				}
+			case *dns.AAAA:
+				if f == v6 {
+					a, _ = netip.AddrFromSlice(rr.AAAA.To16())
+				}
+			}
+			if a.IsValid() && len(r.addrs) < maxAddrs {
+				r.addrs, related = append(r.addrs, a), true
+				ttl = min(ttl, saneTTL(h.Ttl))
+			}
+		}
+		switch {
+		case len(r.addrs) > 0:
+			r.ttl = time.Duration(ttl) * time.Second
+			return r, true
+		case next == "":
+			return r.empty(m, related)
+		case hop == maxCNAMEs:
+			r.kind = hostwise.DNSCNAMELoop
+			return r, true
+		}
+		owner = next
+	}
+}
+
+// empty interprets a NOERROR reply without an address: NODATA, or no answer
+// at all (RFC 2308, section 2.2).
+func (r result) empty(m *dns.Msg, related bool) (result, bool) {
+	soa, ns := false, false
+	for _, rr := range m.Ns {
+		switch rr.(type) {
+		case *dns.SOA:
+			soa = true
+		case *dns.NS:
+			ns = true
+		}
+	}
+	switch {
+	case len(m.Answer) > 0 && !related && !soa:
+		r.kind = hostwise.DNSMalformed
+		r.cause = fmt.Errorf("the answer is about other names")
+		return r, false
+	case ns && !soa && !m.Authoritative && !m.RecursionAvailable:
+		r.kind = hostwise.DNSLame
+	default:
+		r.kind = hostwise.DNSNoData
+		r.ttl = negativeTTL(m)
+	}
+	return r, true
+}
+
+// negativeTTL is the time for which a negative answer holds: the SOA's
+// MINIMUM, or its own TTL if that is less (RFC 2308, section 5), within
+// bounds.
+func negativeTTL(m *dns.Msg) time.Duration {
+	for _, rr := range m.Ns {
+		if soa, ok := rr.(*dns.SOA); ok {
+			ttl := time.Duration(min(saneTTL(soa.Minttl), saneTTL(soa.Hdr.Ttl))) * time.Second
+			return min(max(ttl, minNegative), maxNegative)
+		}
+	}
+	return minNegative
+}
+
+// saneTTL is ttl, or 0 when its top bit is set: RFC 2181, section 8.
+func saneTTL(ttl uint32) uint32 {
+	if ttl >= 1<<31 {
+		return 0
+	}
+	return ttl
+}
+
+// extendedErrors returns the RFC 8914 options of a reply.
+func extendedErrors(m *dns.Msg) (ede []hostwise.EDE) {
+	opt := m.IsEdns0()
+	if opt == nil {
+		return nil
+	}
+	for _, o := range opt.Option {
+		if e, ok := o.(*dns.EDNS0_EDE); ok {
+			ede = append(ede, hostwise.EDE{Code: e.InfoCode, Text: e.ExtraText})
+		}
+	}
+	return ede
+}

@@ -1,0 +1,114 @@
+package dnscache
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// family is an address family; the values index the two halves of an entry.
+type family uint8
+
+const (
+	v6 family = iota // asked for first: RFC 8305, section 3
+	v4
+)
+
+func (f family) network() string { return [...]string{"ip6", "ip4"}[f] }
+
+// familiesOf says which families LookupNetIP's network stands for.
+func familiesOf(network string) (want [2]bool, ok bool) {
+	switch network {
+	case "ip":
+		return [2]bool{true, true}, true
+	case "ip6":
+		return [2]bool{v6: true}, true
+	case "ip4":
+		return [2]bool{v4: true}, true
+	}
+	return want, false
+}
+
+// normalize returns host as the cache and the wire know it: lower case,
+// without a final dot. It allocates only when host is not so already. A name
+// that no nameserver could know is refused, with the reason: RFC 1035,
+// section 2.3.4 (lengths), RFC 1123, section 2.1 (a last label that is a
+// number is a misspelt address, never a name). The underscore is accepted, as
+// package net does.
+func normalize(host string) (name, fault string) {
+	name = strings.TrimSuffix(host, ".")
+	if name == "" || len(name) > 253 {
+		return "", "empty or longer than 253 bytes"
+	}
+	label, upper := 0, false
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case c == '.':
+			if label == 0 {
+				return "", "empty label"
+			}
+			label = -1
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		case c >= 0x80:
+			return "", "not ASCII; convert it with golang.org/x/net/idna first"
+		default:
+			return "", "not a domain name"
+		}
+		if label++; label > 63 {
+			return "", "label longer than 63 bytes"
+		}
+	}
+	if label == 0 {
+		return "", "empty label"
+	}
+	if isNumber(name[strings.LastIndexByte(name, '.')+1:]) {
+		return "", "last label is a number, but the whole is not an IP address"
+	}
+	if upper {
+		name = strings.ToLower(name)
+	}
+	return name, ""
+}
+
+// isNumber reports whether inet_aton(3) would read the label as a number.
+func isNumber(label string) bool {
+	digits, hex := label, false
+	if len(label) >= 2 && label[0] == '0' && label[1]|0x20 == 'x' {
+		digits, hex = label[2:], true
+	}
+	for i := 0; i < len(digits); i++ {
+		c := digits[i]
+		if isDigit := '0' <= c && c <= '9'; !isDigit && !(hex && 'a' <= c|0x20 && c|0x20 <= 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// parseLiteral returns the address that host is, if it is one.
+func parseLiteral(host string) (netip.Addr, bool) {
+	if len(host) == 0 || host[0] > '9' && !strings.Contains(host, ":") {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(host)
+	return a, err == nil
+}
+
+// special answers the names that must never be asked for: RFC 6761,
+// section 6.3 (localhost) and 6.4 (invalid), RFC 7686, section 2 (onion).
+func special(name string) (addrs [2][]netip.Addr, ok bool) {
+	switch name[strings.LastIndexByte(name, '.')+1:] {
+	case "localhost":
+		return [2][]netip.Addr{v6: loopback6, v4: loopback4}, true
+	case "invalid", "onion":
+		return addrs, true
+	}
+	return addrs, false
+}
+
+var (
+	loopback6 = []netip.Addr{netip.IPv6Loopback()}
+	loopback4 = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+)

@@ -1,0 +1,340 @@
+package dnscache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
+)
+
+// A Resolver turns host names into addresses and remembers them. It is safe
+// for concurrent use. It owns sockets and goroutines, which Close ends.
+type Resolver struct {
+	opt      Options
+	servers  []*server
+	cache    *cache
+	hosts    hostsFile
+	counters counters
+	wake     chan struct{} // of runSchedule
+
+	ctx    context.Context // ends with Close; for connections to nameservers only
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the goroutines begun by own
+
+	mu       sync.Mutex // protects what follows, and every flight
+	flights  map[flightKey]*flight
+	schedule schedule
+	owned    map[io.Closer]struct{} // connections to close with the Resolver
+	closed   bool
+}
+
+// New returns a Resolver. Its errors are about o: a server that is not an
+// address, a value out of range, or no nameserver to be found.
+func New(o *Options) (*Resolver, error) {
+	opt, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	r := &Resolver{
+		opt:     opt,
+		cache:   newCache(opt.MaxHosts),
+		hosts:   hostsFile{path: opt.HostsFile},
+		wake:    make(chan struct{}, 1),
+		flights: map[flightKey]*flight{},
+		owned:   map[io.Closer]struct{}{},
+	}
+	for _, s := range opt.Servers {
+		addr, tcpOnly, err := parseServer(s)
+		if err != nil {
+			return nil, err
+		}
+		r.servers = append(r.servers, &server{addr: addr, name: addr.String(), tcpOnly: tcpOnly})
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.own(r.runSchedule, nil)
+	return r, nil
+}
+
+// own starts a goroutine that Close waits for, and has Close close c, if
+// there is one. It returns false, doing nothing, when the Resolver is closed.
+func (r *Resolver) own(run func(), c io.Closer) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	if c != nil {
+		r.owned[c] = struct{}{}
+	}
+	r.wg.Go(run)
+	return true
+}
+
+func (r *Resolver) disown(c io.Closer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.owned, c)
+}
+
+// Close fails the lookups on their way, closes the sockets and waits for the
+// Resolver's goroutines. Later lookups fail with net.ErrClosed. It returns
+// nil.
+func (r *Resolver) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	owned := slices.Collect(maps.Keys(r.owned))
+	flights := slices.Collect(maps.Values(r.flights))
+	r.mu.Unlock()
+	r.cancel()
+	for _, c := range owned {
+		c.Close()
+	}
+	for _, f := range flights {
+		r.finish(f, r.failure(f.flightKey, &hostwise.DNSError{Host: f.name, Kind: hostwise.Canceled, Err: net.ErrClosed}))
+	}
+	r.wg.Wait()
+	return nil
+}
+
+// LookupNetIP returns the addresses of host, like the method of
+// net.Resolver: network is "ip", "ip4" or "ip6". IPv6 addresses come first,
+// each family in the order of the nameserver. An error of one family is
+// reported only when the other has no address either. Errors are
+// *hostwise.DNSError.
+func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return r.AppendNetIP(ctx, nil, network, host)
+}
+
+// AppendNetIP is LookupNetIP, appending to dst. With enough room in dst it
+// does not allocate when the answer is cached.
+func (r *Resolver) AppendNetIP(ctx context.Context, dst []netip.Addr, network, host string) ([]netip.Addr, error) {
+	want, err := r.families(network, host)
+	if err != nil {
+		return dst, err
+	}
+	records, name, ask, err := r.known(want, host)
+	if err != nil {
+		return dst, err
+	}
+	if ask[v6] || ask[v4] {
+		if err := r.wait(ctx, name, ask, &records); err != nil {
+			return dst, err
+		}
+	}
+	return appendRecords(dst, host, want, records, ask)
+}
+
+var errIPv6Disabled = errors.New("Options.DisableIPv6 is set")
+
+// families is the part of network that is to be asked for.
+func (r *Resolver) families(network, host string) (want [2]bool, err error) {
+	want, ok := familiesOf(network)
+	if !ok {
+		return want, &hostwise.DNSError{Host: host, Kind: hostwise.DNSBadName, Err: net.UnknownNetworkError(network)}
+	}
+	want[v6] = want[v6] && !r.opt.DisableIPv6
+	if !want[v6] && !want[v4] {
+		return want, &hostwise.DNSError{Host: host, Kind: hostwise.DNSNoData, Err: errIPv6Disabled}
+	}
+	return want, nil
+}
+
+// known returns what can be said of host without asking: literals, static
+// names, the cache. ask says which families remain to be asked for, under
+// name.
+func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name string, ask [2]bool, err error) {
+	if a, ok := parseLiteral(host); ok {
+		return literal(a), host, ask, nil
+	}
+	name, fault := normalize(host)
+	if fault != "" {
+		return records, "", ask, badName(host, fault)
+	}
+	now := time.Now()
+	static, ok := special(name)
+	if !ok {
+		static, ok = r.hosts.lookup(name, now)
+	}
+	if ok {
+		return staticRecords(name, static), name, ask, nil
+	}
+	records = r.cache.get(name)
+	for f := range records {
+		if !want[f] {
+			continue
+		}
+		rec, other := records[f], records[1-f]
+		if rec == nil && other.valid(now) && other.covers() {
+			rec, records[f] = other, other
+		}
+		switch {
+		case !rec.valid(now):
+			ask[f] = true
+		case rec.err != nil:
+			r.counters.negativeHits.Add(1)
+		default:
+			r.counters.hits.Add(1)
+		}
+	}
+	return records, name, ask, nil
+}
+
+func badName(host, fault string) error {
+	return &hostwise.DNSError{Host: host, Kind: hostwise.DNSBadName, Err: nameFault(fault)}
+}
+
+type nameFault string
+
+func (f nameFault) Error() string { return string(f) }
+
+func literal(a netip.Addr) (records [2]*record) {
+	f := v6
+	if a.Is4() {
+		f = v4
+	}
+	records[f] = &record{addrs: []netip.Addr{a}}
+	return records
+}
+
+// staticRecords are those of names that need no nameserver; a family without
+// an address has none.
+func staticRecords(name string, static [2][]netip.Addr) (records [2]*record) {
+	kind := hostwise.DNSNoData
+	if len(static[v6])+len(static[v4]) == 0 {
+		kind = hostwise.DNSNXDomain
+	}
+	for f, addrs := range static {
+		if len(addrs) > 0 {
+			records[f] = &record{addrs: addrs}
+		} else {
+			records[f] = &record{err: &hostwise.DNSError{Host: name, Kind: kind}}
+		}
+	}
+	return records
+}
+
+// appendRecords is the end of a lookup: the addresses of the wanted families
+// or, without any, the error. fresh says which families were just asked for.
+func appendRecords(dst []netip.Addr, host string, want [2]bool, records [2]*record, fresh [2]bool) ([]netip.Addr, error) {
+	n := len(dst)
+	var worst *hostwise.DNSError
+	for f, rec := range records {
+		switch {
+		case !want[f]:
+		case rec == nil: // a literal of the other family
+			worst = failure.Resolve(worst, &hostwise.DNSError{Host: host, Kind: hostwise.DNSNoData})
+		case rec.err != nil:
+			worst = failure.Resolve(worst, rec.callerError(fresh[f]))
+		default:
+			dst = append(dst, rec.addrs...)
+		}
+	}
+	if len(dst) == n {
+		return dst, worst
+	}
+	return dst, nil
+}
+
+// callerError is the record's error for one caller.
+func (r *record) callerError(fresh bool) *hostwise.DNSError {
+	e := *r.err
+	e.Cached = !fresh && !r.expires.IsZero()
+	return &e
+}
+
+// A lookup waits for one or two flights.
+type lookup struct {
+	mu      sync.Mutex // protects what follows
+	left    int
+	records [2]*record
+	done    chan struct{}
+}
+
+func (l *lookup) answered(f family, rec *record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records[f] = rec
+	if l.left--; l.left == 0 {
+		close(l.done)
+	}
+}
+
+// wait asks for the families in ask and fills in records, unless ctx ends
+// first.
+func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *[2]*record) error {
+	if err := failure.Context(ctx); err != nil {
+		return r.contextError(ctx, name, err)
+	}
+	l := &lookup{done: make(chan struct{}), left: 1}
+	now := time.Now()
+	for f := range ask {
+		if !ask[f] {
+			continue
+		}
+		l.mu.Lock()
+		l.left++
+		l.mu.Unlock()
+		if rec, joined := r.join(flightKey{name, family(f)}, l, now); !joined {
+			l.answered(family(f), rec)
+		}
+	}
+	l.mu.Lock()
+	if l.left--; l.left == 0 {
+		close(l.done)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		err := r.contextError(ctx, name, failure.Context(ctx))
+		for f := range ask {
+			if ask[f] {
+				r.leave(flightKey{name, family(f)}, l, 0)
+			}
+		}
+		return err
+	}
+	for f := range ask {
+		if ask[f] {
+			records[f] = l.records[f]
+		}
+	}
+	return nil
+}
+
+// contextError says that the caller's context ended a lookup.
+func (r *Resolver) contextError(ctx context.Context, name string, err error) error {
+	e := &hostwise.DNSError{Host: name, Kind: hostwise.Canceled, Asked: r.asking(name), Err: err}
+	if ctx.Err() == context.DeadlineExceeded {
+		e.Kind = hostwise.DNSTimeout
+	}
+	return e
+}
+
+// asking names the servers that name's questions on their way were sent to.
+func (r *Resolver) asking(name string) (servers []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, fam := range []family{v6, v4} {
+		if f := r.flights[flightKey{name, fam}]; f != nil && len(servers) == 0 {
+			servers = r.askedServers(f)
+		}
+	}
+	return servers
+}
+
+// Forget removes what the cache knows of host, so that the next lookup asks
+// for it again.
+func (r *Resolver) Forget(host string) {
+	if name, fault := normalize(host); fault == "" {
+		r.cache.forget(name)
+	}
+}

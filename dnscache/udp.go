@@ -1,0 +1,271 @@
+package dnscache
+
+import (
+	"context"
+	"encoding/binary"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	minSockets     = 4                // of one server, before one is shared
+	maxSockets     = 16               // of one server
+	maxInFlight    = 256              // queries on one socket
+	socketQueries  = 4096             // then it takes no more
+	socketLifetime = 10 * time.Second // then it takes no more
+	maxForged      = 10               // replies without a query on a socket: the query moves to TCP
+	receiveBuffer  = 1 << 20          // bytes: a burst of answers must not be lost
+)
+
+// A query is one packet sent, or being sent, to one server for a flight.
+type query struct {
+	flight  *flight
+	server  *server
+	message []byte // as packed, the id still open
+	sent    time.Time
+	socket  *udpSocket
+	id      uint16
+	forged  uint64 // socket.forged at the time of sending
+}
+
+// socketPool holds the UDP sockets of a server that take queries; server.mu
+// protects it.
+type socketPool struct {
+	open    []*udpSocket
+	opening int
+	waiting []*query // all sockets are full
+}
+
+// A udpSocket is a connected socket on a random port that serves many
+// queries at a time. One goroutine reads it.
+type udpSocket struct {
+	server *server
+	conn   net.Conn
+	expiry time.Time
+	forged atomic.Uint64 // packets that answered no query
+
+	// server.mu protects what follows.
+	pending map[uint16]*query
+	served  int
+	retired bool // takes no more queries, closes when the last is answered
+}
+
+// sendUDP sends q over one of the server's sockets. With all of them full it
+// queues q; with none to be had it fails.
+func (r *Resolver) sendUDP(q *query) error {
+	s := q.server
+	s.mu.Lock()
+	sock := s.pool.pick(time.Now())
+	switch n := len(s.pool.open) + s.pool.opening; {
+	case sock == nil && n >= maxSockets:
+		s.pool.waiting = append(s.pool.waiting, q)
+		s.mu.Unlock()
+		return nil
+	case sock == nil || n < minSockets:
+		s.pool.opening++
+		s.mu.Unlock()
+		fresh, err := r.openSocket(s)
+		s.mu.Lock()
+		s.pool.opening--
+		if err == nil {
+			s.pool.open = append(s.pool.open, fresh)
+			sock = fresh
+		} else if sock == nil || sock.retired {
+			s.mu.Unlock()
+			return err
+		}
+	}
+	packet := sock.register(q)
+	s.mu.Unlock()
+	_, err := sock.conn.Write(packet)
+	return err
+}
+
+// pick returns the socket with the most room, if any has room, and retires
+// those that have served their time.
+func (p *socketPool) pick(now time.Time) (best *udpSocket) {
+	p.open = slices.DeleteFunc(p.open, func(u *udpSocket) bool {
+		u.retired = u.retired || u.served >= socketQueries || now.After(u.expiry)
+		return u.retired
+	})
+	for _, u := range p.open {
+		if len(u.pending) < maxInFlight && (best == nil || len(u.pending) < len(best.pending)) {
+			best = u
+		}
+	}
+	return best
+}
+
+// register gives q an unpredictable id that is free on the socket and
+// returns the packet. server.mu is held.
+func (u *udpSocket) register(q *query) []byte {
+	for {
+		q.id = uint16(rand.Uint32())
+		if _, taken := u.pending[q.id]; !taken {
+			break
+		}
+	}
+	q.socket, q.forged = u, u.forged.Load()
+	u.pending[q.id] = q
+	u.served++
+	q.server.sent++
+	packet := append([]byte(nil), q.message...)
+	binary.BigEndian.PutUint16(packet, q.id)
+	return packet
+}
+
+// openSocket connects a new socket and starts its reader.
+func (r *Resolver) openSocket(s *server) (*udpSocket, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.opt.Timeout)
+	defer cancel()
+	conn, err := r.opt.Dial(ctx, "udp", s.name)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+		_ = c.SetReadBuffer(receiveBuffer) // the system's limit may be lower: then that
+	}
+	u := &udpSocket{server: s, conn: conn, expiry: time.Now().Add(socketLifetime), pending: map[uint16]*query{}}
+	if !r.own(func() { r.readSocket(u) }, conn) {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	return u, nil
+}
+
+// readSocket delivers the socket's replies until it is retired and has
+// nothing left to wait for.
+func (r *Resolver) readSocket(u *udpSocket) {
+	defer r.closeSocket(u)
+	buf := make([]byte, 65535)
+	_ = u.conn.SetReadDeadline(u.expiry)
+	for {
+		n, err := u.conn.Read(buf)
+		now := time.Now()
+		switch {
+		case err == nil:
+			r.received(u, buf[:n], now)
+		case r.ctx.Err() != nil:
+			return
+		case isTimeout(err):
+			_ = u.conn.SetReadDeadline(now.Add(r.opt.Timeout))
+		default: // an ICMP error: nobody listens there
+			for _, q := range u.takeAll() {
+				r.sendFailed(q, err)
+			}
+			return
+		}
+		if u.finished(now, now.Add(-r.opt.lookupTime())) {
+			return
+		}
+	}
+}
+
+// finished reports whether the socket is retired and every query on it is
+// answered, or was sent before old. It retires a socket of age.
+func (u *udpSocket) finished(now, old time.Time) bool {
+	u.server.mu.Lock()
+	defer u.server.mu.Unlock()
+	if !u.retired && now.Before(u.expiry) {
+		return false
+	}
+	u.retired = true
+	maps.DeleteFunc(u.pending, func(_ uint16, q *query) bool { return q.sent.Before(old) })
+	return len(u.pending) == 0
+}
+
+// received finds the query that a packet answers.
+func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
+	if len(packet) < headerSize {
+		r.forged(u)
+		return
+	}
+	u.server.mu.Lock()
+	q := u.pending[binary.BigEndian.Uint16(packet)]
+	u.server.mu.Unlock()
+	if q == nil || !matches(q.message, packet) {
+		r.forged(u)
+		return
+	}
+	if !r.accept(q, packet, now) {
+		r.forged(u)
+		return
+	}
+	u.remove(q)
+	r.sendWaiting(u.server)
+}
+
+// forged counts a packet that answers no query of the socket. Queries that
+// have seen ten of them are asked again over TCP, where nobody can guess.
+func (r *Resolver) forged(u *udpSocket) {
+	r.counters.dropped.Add(1)
+	n := u.forged.Add(1)
+	var move []*query
+	u.server.mu.Lock()
+	for _, q := range u.pending {
+		if n-q.forged >= maxForged {
+			move = append(move, q)
+		}
+	}
+	u.server.mu.Unlock()
+	for _, q := range move {
+		u.remove(q)
+		r.viaTCP(q)
+	}
+}
+
+func (u *udpSocket) remove(q *query) {
+	u.server.mu.Lock()
+	defer u.server.mu.Unlock()
+	if u.pending[q.id] == q {
+		delete(u.pending, q.id)
+	}
+}
+
+func (u *udpSocket) takeAll() []*query {
+	u.server.mu.Lock()
+	defer u.server.mu.Unlock()
+	all := slices.Collect(maps.Values(u.pending))
+	clear(u.pending)
+	return all
+}
+
+// closeSocket takes the socket out of the pool.
+func (r *Resolver) closeSocket(u *udpSocket) {
+	u.server.mu.Lock()
+	u.retired = true // pick takes it out of the pool
+	u.server.mu.Unlock()
+	r.disown(u.conn)
+	u.conn.Close()
+}
+
+// sendWaiting sends the next query that found all sockets full.
+func (r *Resolver) sendWaiting(s *server) {
+	for {
+		s.mu.Lock()
+		var q *query
+		if len(s.pool.waiting) > 0 && s.pool.pick(time.Now()) != nil {
+			q, s.pool.waiting = s.pool.waiting[0], s.pool.waiting[1:]
+		}
+		s.mu.Unlock()
+		if q == nil {
+			return
+		}
+		if r.over(q.flight) {
+			continue
+		}
+		if err := r.sendUDP(q); err != nil {
+			r.sendFailed(q, err)
+		}
+		return
+	}
+}
+
+func isTimeout(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout()
+}

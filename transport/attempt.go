@@ -1,0 +1,156 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+)
+
+// attempt connects to one address and, for https, shakes hands.
+func (d *dial) attempt(i int, a netip.AddrPort) {
+	network := "tcp6"
+	if happyeyeballs.Of(a.Addr()) == happyeyeballs.IPv4 {
+		network = "tcp4"
+	}
+	ctx, cancel := context.WithDeadline(d.ctx, d.connecting.Add(d.t.opt.DialTimeout))
+	raw, err := d.t.dial(ctx, network, a.String())
+	cancel()
+	if err == nil && raw == nil {
+		err = errors.New("the base transport's DialContext returned neither a connection nor an error")
+	}
+	if err != nil {
+		d.events.post(event{attempt: i, addr: a, err: err})
+		return
+	}
+	d.events.post(event{attempt: i, addr: a, connected: true})
+	c := &conn{Conn: raw}
+	if d.tls != nil {
+		c.tls = tls.Client(c, d.tls)
+		ctx, cancel := context.WithTimeout(d.ctx, d.t.opt.TLSHandshakeTimeout)
+		err := c.tls.HandshakeContext(ctx)
+		cancel()
+		if err != nil {
+			raw.Close()
+			d.events.post(event{attempt: i, addr: a, err: plainHTTP(err)})
+			return
+		}
+	}
+	d.events.post(event{attempt: i, addr: a, conn: c})
+}
+
+// conn is a connection that tells when it is closed.
+type conn struct {
+	net.Conn
+	tls     *tls.Conn // over this connection, if any
+	onClose func()    // set when the connection is handed out, nil before
+	once    sync.Once
+}
+
+func (c *conn) Close() error {
+	if c.onClose != nil {
+		c.once.Do(c.onClose)
+	}
+	return c.Conn.Close()
+}
+
+// plainHTTP says of a server that answers a TLS handshake in plain HTTP what
+// http.Client would have said, had it seen the error first.
+func plainHTTP(err error) error {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
+		return &schemeMismatch{record}
+	}
+	return err
+}
+
+type schemeMismatch struct{ record tls.RecordHeaderError }
+
+func (e *schemeMismatch) Error() string   { return http.ErrSchemeMismatch.Error() }
+func (e *schemeMismatch) Unwrap() []error { return []error{http.ErrSchemeMismatch, e.record} }
+
+// isCertificate reports whether a handshake failed over the certificate.
+func isCertificate(err error) bool {
+	var verify *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var hostname x509.HostnameError
+	return errors.As(err, &verify) || errors.As(err, &authority) || errors.As(err, &hostname)
+}
+
+// An event is an answer of the resolver, or news of an attempt.
+type event struct {
+	// An answer: one family's addresses, or its error.
+	answer bool
+	family happyeyeballs.Family
+	addrs  []netip.Addr
+	// News: connected (a handshake follows, or success), failed, or done.
+	attempt   int
+	addr      netip.AddrPort
+	connected bool
+	conn      *conn
+	err       error // of either
+}
+
+// A mailbox carries events to the loop of a dial. Posting never blocks, and
+// what comes after the loop has ended is thrown away.
+type mailbox struct {
+	ready chan struct{} // holds a token while there are events
+
+	mu     sync.Mutex // protects what follows
+	events []event
+	closed bool
+}
+
+func newMailbox() *mailbox { return &mailbox{ready: make(chan struct{}, 1)} }
+
+func (m *mailbox) post(ev event) {
+	m.mu.Lock()
+	closed := m.closed
+	if !closed {
+		m.events = append(m.events, ev)
+	}
+	m.mu.Unlock()
+	if closed {
+		ev.discard()
+		return
+	}
+	select {
+	case m.ready <- struct{}{}:
+	default:
+	}
+}
+
+// next returns the oldest event.
+func (m *mailbox) next() (ev event, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.events) == 0 {
+		return event{}, false
+	}
+	ev, m.events = m.events[0], m.events[1:]
+	return ev, true
+}
+
+// close closes the connections that came too late, and those still to come.
+func (m *mailbox) close() {
+	m.mu.Lock()
+	m.closed = true
+	left := m.events
+	m.events = nil
+	m.mu.Unlock()
+	for _, ev := range left {
+		ev.discard()
+	}
+}
+
+func (ev event) discard() {
+	if ev.conn != nil {
+		ev.conn.Conn.Close()
+	}
+}

@@ -1,0 +1,62 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
+)
+
+// body is a response body that types its errors and lets go of the request's
+// context when it ends.
+type body struct {
+	io.ReadCloser
+	j      *journey
+	cancel context.CancelCauseFunc
+	once   sync.Once
+}
+
+// newBody wraps b, keeping the Writer of a 101 response.
+func newBody(b io.ReadCloser, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
+	w := &body{ReadCloser: b, j: j, cancel: cancel}
+	if rw, ok := b.(io.Writer); ok {
+		return struct {
+			*body
+			io.Writer
+		}{w, rw}
+	}
+	return w
+}
+
+var errBodyDone = errors.New("the body is done with")
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	if err != io.EOF && !errors.Is(err, errBodyDone) {
+		err = b.explain(err)
+	}
+	b.once.Do(func() { b.cancel(errBodyDone) })
+	return n, err
+}
+
+func (b *body) Close() error {
+	err := b.ReadCloser.Close()
+	b.once.Do(func() { b.cancel(errBodyDone) })
+	return err
+}
+
+// explain makes a typed error of one in the middle of the body. It charges
+// nobody: the host has answered.
+func (b *body) explain(err error) error {
+	e := &hostwise.RequestError{Host: b.j.key, Addr: b.j.addr, Phase: hostwise.PhaseBody, Kind: requestKind(err), Err: err}
+	if ctxErr := failure.Context(b.j.Context); ctxErr != nil {
+		e.Kind, e.Err = contextKind(ctxErr, hostwise.HTTPBodyTimeout), ctxErr
+	}
+	return e
+}

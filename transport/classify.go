@@ -1,0 +1,229 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
+)
+
+// contextKind is the Kind of a failure that a context's end brought about;
+// timeout is the phase's own word for running out of time.
+func contextKind(err error, timeout hostwise.Kind) hostwise.Kind {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return timeout
+	}
+	return hostwise.Canceled
+}
+
+// explain makes the error that RoundTrip returns of the inner transport's.
+// cut says that the request's context ended it, not the other side.
+func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
+	if own := ours(err); own != nil && hostwise.KindOf(own) != hostwise.Canceled {
+		return own, false
+	}
+	ctxErr := failure.Context(j.Context)
+	if ctxErr == nil && errors.Is(err, errGaveUp) {
+		ctxErr = context.DeadlineExceeded
+	}
+	switch own := ours(err); {
+	case ctxErr != nil:
+		return j.interrupted(ctxErr, s), true
+	case own != nil:
+		return own, false
+	case s.connected:
+		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: requestKind(err), Phase: hostwise.PhaseRequest, Err: err}, false
+	case s.dial == nil: // net/http refused the request
+		return err, false
+	case j.proxy != nil:
+		return j.proxyFailed(err), false
+	}
+	return &hostwise.RequestError{Host: j.key, Kind: requestKind(err), Phase: hostwise.PhaseRequest, Err: err}, false
+}
+
+// interrupted is the error of a request whose context ended: the type says
+// in which phase, and it holds what was learned so far.
+func (j *journey) interrupted(ctxErr error, s snapshot) error {
+	switch {
+	case s.connected:
+		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: contextKind(ctxErr, hostwise.HTTPHeaderTimeout), Phase: hostwise.PhaseRequest, Err: ctxErr}
+	case s.dialing:
+		return s.dial.interrupted(ctxErr)
+	case s.dialErr != nil: // net/http prefers the context's error
+		return s.dialErr
+	case s.dial != nil && j.proxy != nil: // the proxy has been reached
+		return &hostwise.ConnectError{Host: j.key, Proxy: hostPort(j.proxy), Kind: contextKind(ctxErr, hostwise.ProxyTimeout), Err: ctxErr}
+	}
+	// It waited for its turn: MaxConnsPerHost.
+	return &hostwise.ConnectError{Host: j.key, Kind: contextKind(ctxErr, hostwise.Deadline), Err: ctxErr}
+}
+
+// proxyFailed is the error of a request that failed between the connection
+// to the proxy and the request itself: CONNECT, SOCKS, or TLS through them.
+func (j *journey) proxyFailed(err error) error {
+	if kind := tlsKind(err); kind != hostwise.Other {
+		return &hostwise.TLSError{Host: j.key, Kind: kind, Err: err}
+	}
+	kind := hostwise.ProxyGateway
+	if isTimeout(err) {
+		kind = hostwise.ProxyTimeout
+	}
+	return &hostwise.ConnectError{Host: j.key, Proxy: hostPort(j.proxy), Kind: kind, Err: err}
+}
+
+// ours returns err if it is one of the six types, without the *net.OpError
+// that net/http puts around a failed dial to a proxy; else nil.
+func ours(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "proxyconnect" {
+		err = op.Err
+	}
+	switch err.(type) {
+	case *hostwise.DNSError, *hostwise.ConnectError, *hostwise.TLSError, *hostwise.RequestError, *hostwise.HostDownError, *hostwise.DeniedError:
+		return err
+	}
+	return nil
+}
+
+// connectKind classifies a failed connect.
+func connectKind(err error) hostwise.Kind {
+	if k, local := failure.Local(err); local {
+		return k
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return hostwise.ConnectRefused
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNABORTED):
+		return hostwise.ConnectReset
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EAFNOSUPPORT):
+		return hostwise.ConnectUnreachable
+	case isTimeout(err):
+		return hostwise.ConnectTimeout
+	}
+	return hostwise.Other
+}
+
+// tlsKind classifies a failed handshake; Other means that err is not known
+// to come from one.
+func tlsKind(err error) hostwise.Kind {
+	var (
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+		alert     tls.AlertError
+		record    tls.RecordHeaderError
+		op        *net.OpError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return hostwise.TLSUnknownCA
+	case errors.As(err, &hostname):
+		return hostwise.TLSHostname
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return hostwise.TLSExpired
+	case errors.As(err, &invalid), errors.As(err, &verify):
+		return hostwise.TLSInvalid
+	case errors.As(err, &record):
+		return hostwise.TLSNotTLS
+	case errors.As(err, &alert), errors.As(err, &op) && op.Op == "remote error", errors.As(err, &op) && op.Op == "local error":
+		return hostwise.TLSAlert
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return hostwise.TLSReset
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return hostwise.TLSEOF
+	case err.Error() == "net/http: TLS handshake timeout":
+		return hostwise.TLSTimeout
+	case strings.HasPrefix(err.Error(), "tls: "):
+		return hostwise.TLSInvalid
+	}
+	return hostwise.Other
+}
+
+// handshakeKind is tlsKind for an error that does come from a handshake.
+func handshakeKind(err error) hostwise.Kind {
+	if k := tlsKind(err); k != hostwise.Other {
+		return k
+	}
+	if isTimeout(err) {
+		return hostwise.TLSTimeout
+	}
+	return hostwise.TLSInvalid
+}
+
+// requestKind classifies the failure of a request over a connection. For
+// HTTP/2, and for malformed responses, net/http has no types to ask for.
+func requestKind(err error) hostwise.Kind {
+	switch {
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
+		return hostwise.HTTPReset
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return hostwise.HTTPEOF
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return hostwise.HTTPMalformed
+	case isTimeout(err):
+		return hostwise.HTTPHeaderTimeout
+	}
+	text := err.Error()
+	for _, k := range [...]struct {
+		words string
+		kind  hostwise.Kind
+	}{
+		{"http: server closed idle connection", hostwise.HTTPEOF},
+		{"GOAWAY", hostwise.H2GoAway},
+		{"REFUSED_STREAM", hostwise.H2RefusedStream},
+		{"server response headers exceeded", hostwise.HTTPHeaderTooLarge},
+		{"malformed", hostwise.HTTPMalformed},
+	} {
+		if strings.Contains(text, k.words) {
+			return k.kind
+		}
+	}
+	return hostwise.Other
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// chargesHost is the list of failures that are the host's own: a refusal, a
+// silence, a broken handshake, no headers. Everything else (names, proxies,
+// policy, cancellation, shortages of ours, bodies) charges no host.
+func chargesHost(err error) bool {
+	switch hostwise.KindOf(err) {
+	case hostwise.ConnectRefused, hostwise.ConnectTimeout, hostwise.ConnectReset,
+		hostwise.TLSUnknownCA, hostwise.TLSHostname, hostwise.TLSExpired, hostwise.TLSInvalid, hostwise.TLSAlert,
+		hostwise.TLSNotTLS, hostwise.TLSTimeout, hostwise.TLSEOF, hostwise.TLSReset,
+		hostwise.HTTPHeaderTimeout, hostwise.HTTPMalformed, hostwise.HTTPHeaderTooLarge, hostwise.HTTPEOF, hostwise.HTTPReset,
+		hostwise.H2GoAway, hostwise.H2RefusedStream, hostwise.TooManyDials:
+		return hostwise.PhaseOf(err) != hostwise.PhaseBody
+	case hostwise.ConnectUnreachable: // the host's router says so; no route at all is our own trouble
+		return errors.Is(err, syscall.EHOSTUNREACH)
+	}
+	return false
+}
+
+// isStale reports whether the failure is what an idle connection that the
+// server has closed meanwhile looks like.
+func isStale(err error) bool {
+	k := hostwise.KindOf(err)
+	return k == hostwise.HTTPEOF || k == hostwise.HTTPReset
+}
+
+// A phase that a deadline cut short says nothing about the host unless it
+// had this long.
+const (
+	fairConnect = 3 * time.Second // two retransmissions of the SYN: RFC 6298, section 2
+	fairTLS     = 3 * time.Second
+	fairHeaders = 5 * time.Second
+)

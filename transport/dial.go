@@ -1,0 +1,405 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http/httptrace"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+)
+
+// DialContext connects to address, a host:port, like (*net.Dialer).DialContext:
+// resolved, raced, guarded and charged as the Transport's own dials are.
+// network is "tcp", "tcp4" or "tcp6". The breaker counts a connection made
+// as a success.
+func (t *Transport) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := failure.Context(ctx); err != nil {
+		return nil, &hostwise.ConnectError{Host: address, Kind: contextKind(err, hostwise.Deadline), Err: err}
+	}
+	permit, down := t.breaker.allow(address, time.Now())
+	if down != nil {
+		return nil, down
+	}
+	d, err := t.newDial(network, address, address, permit)
+	if err != nil {
+		t.breaker.release(permit)
+		return nil, err
+	}
+	d.deadline, _ = ctx.Deadline()
+	d.trace = func(run func(*httptrace.ClientTrace)) {
+		if user := httptrace.ContextClientTrace(ctx); user != nil {
+			run(user)
+		}
+	}
+	conn, err := d.run(ctx)
+	if err == nil {
+		t.breaker.success(address, permit)
+	}
+	return conn, err
+}
+
+// dialForRequest is the inner transport's DialContext.
+func (t *Transport) dialForRequest(ctx context.Context, network, address string) (net.Conn, error) {
+	return t.dialJourney(ctx, network, address, nil)
+}
+
+// dialTLSForRequest is the inner transport's DialTLSContext: the handshake is
+// part of the race.
+func (t *Transport) dialTLSForRequest(ctx context.Context, network, address string) (net.Conn, error) {
+	config := &tls.Config{}
+	if c := t.inner.TLSClientConfig; c != nil {
+		config = c.Clone()
+	}
+	return t.dialJourney(ctx, network, address, config)
+}
+
+// dialJourney dials for a request, to its host or to its proxy.
+func (t *Transport) dialJourney(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
+	j := journeyOf(ctx)
+	if j == nil {
+		return nil, errors.New("transport: dial outside of a request")
+	}
+	key, permit := j.key, j.permit
+	if j.proxy != nil {
+		var down *hostwise.HostDownError
+		if permit, down = t.breaker.allow(address, time.Now()); down != nil {
+			return nil, down
+		}
+		key = address
+	}
+	d, err := t.newDial(network, address, key, permit)
+	if err != nil {
+		return nil, err
+	}
+	d.trace = j.hook
+	d.deadline, _ = j.Deadline()
+	d.state.host = j.key
+	if j.proxy != nil {
+		d.state.proxy = address
+	}
+	if config != nil {
+		if config.ServerName == "" {
+			config.ServerName = d.host
+		}
+		if j.onlyHTTP1 || j.proxy != nil {
+			config.NextProtos = nil
+		}
+		d.tls = config
+	}
+	if err := j.begin(d.state); err != nil {
+		return nil, err
+	}
+	conn, err := d.run(ctx)
+	if err == nil && j.proxy != nil {
+		t.breaker.success(key, permit)
+	}
+	return conn, err
+}
+
+// A dial is one race to one host:port.
+type dial struct {
+	t        *Transport
+	network  string
+	host     string
+	port     uint16
+	key      string  // the breaker's, the memory's
+	permit   *permit // the breaker's
+	deadline time.Time
+	tls      *tls.Config // nil: no handshake
+	trace    func(func(*httptrace.ClientTrace))
+	state    *dialState
+
+	start      time.Time
+	race       *happyeyeballs.Race
+	events     *mailbox
+	ctx        context.Context // of the attempts
+	answers    [2][]netip.Addr
+	errs       [2]*hostwise.DNSError
+	connecting time.Time // of the first attempt: the connect's clock starts
+	announced  bool      // DNSDone
+	denied     *hostwise.DeniedError
+	unrouted   bool // a family was left out for want of a route
+}
+
+func (t *Transport) newDial(network, address, key string, p *permit) (*dial, error) {
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("transport: dial %q: %w", address, err)
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("transport: dial %q: the port is not a number", address)
+	}
+	now := time.Now()
+	return &dial{
+		t: t, network: network, host: host, port: uint16(port), key: key, permit: p, start: now,
+		trace: func(func(*httptrace.ClientTrace)) {},
+		state: &dialState{host: key, name: host, start: now},
+	}, nil
+}
+
+// run dials, when it is this dial's turn, and settles the account.
+func (d *dial) run(ctx context.Context) (net.Conn, error) {
+	if !d.deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, d.deadline)
+		defer cancel()
+	}
+	conn, err := d.takeTurn(ctx)
+	d.state.finish(err)
+	return conn, err
+}
+
+// takeTurn waits for what bounds the dials, and races.
+func (d *dial) takeTurn(ctx context.Context) (net.Conn, error) {
+	leave, err := d.t.contacts.enter(ctx, d)
+	if err != nil {
+		d.t.breaker.release(d.permit)
+		return nil, err
+	}
+	defer leave() // after the charge, so that those who wait see it
+	if err := d.t.conns.acquire(ctx, d.t.closing); err != nil {
+		d.t.breaker.release(d.permit)
+		return nil, d.state.interrupted(err)
+	}
+	d.t.counters.dials.Add(1)
+	conn, err := d.raceAddresses(ctx, d.t.routes)
+	if d.unrouted && hostwise.KindOf(err) == hostwise.DNSNoData {
+		// Perhaps the family without a default route has a way to just
+		// this host: a private network, a loopback address.
+		conn, err = d.raceAddresses(ctx, nil)
+	}
+	if err != nil {
+		d.t.conns.release()
+		d.settle(err)
+		return nil, err
+	}
+	conn.onClose = d.t.conns.release
+	if conn.tls != nil {
+		return conn.tls, nil
+	}
+	return conn, nil
+}
+
+// settle charges a failed dial, or gives back its permit.
+func (d *dial) settle(err error) {
+	charge := chargesHost(err)
+	if d.state.proxy != "" {
+		charge = chargesProxy(err)
+	}
+	if charge && d.fairShare(err) {
+		d.t.charge(d.key, err, d.permit)
+	} else {
+		d.t.breaker.release(d.permit)
+	}
+}
+
+// chargesProxy is chargesHost for a dial to a proxy, on the proxy's own
+// account.
+func chargesProxy(err error) bool {
+	k := hostwise.KindOf(err)
+	return k == hostwise.ProxyConnect || k == hostwise.ProxyTimeout
+}
+
+// fairShare reports whether a host that was waited for had its time, or
+// failed by itself.
+func (d *dial) fairShare(err error) bool {
+	if d.deadline.IsZero() || time.Now().Before(d.deadline) {
+		return true
+	}
+	switch hostwise.PhaseOf(err) {
+	case hostwise.PhaseConnect:
+		return d.deadline.Sub(d.connecting) >= fairConnect
+	case hostwise.PhaseTLS:
+		return d.deadline.Sub(d.connecting) >= fairConnect+fairTLS
+	}
+	return true
+}
+
+// raceAddresses resolves and connects: the happyeyeballs.Race decides, this
+// loop acts.
+func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
+	attempts, cancel := context.WithCancel(withoutTrace{ctx})
+	d.events = newMailbox()
+	defer d.events.close()
+	defer cancel()
+	d.ctx = attempts
+	remembered := d.t.memory.recall(d.key, d.start)
+	config := happyeyeballs.Config{Prefer: remembered.prefer, First: remembered.winner, Without: r.without(d.network, d.start)}
+	d.unrouted = config.Without != (*routes)(nil).without(d.network, d.start)
+	d.answers, d.errs, d.denied = [2][]netip.Addr{}, [2]*hostwise.DNSError{}, nil
+	d.race = happyeyeballs.New(config)
+	d.trace(func(u *httptrace.ClientTrace) {
+		if u.DNSStart != nil {
+			u.DNSStart(httptrace.DNSStartInfo{Host: d.host})
+		}
+	})
+	defer d.resolve(ctx, config.Without)()
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		wake := d.startAttempts(now)
+		if d.lost(now) {
+			return nil, d.failed()
+		}
+		timer.Stop()
+		if !wake.IsZero() {
+			timer.Reset(wake.Sub(now))
+		}
+		select {
+		case <-d.events.ready:
+			for ev, ok := d.events.next(); ok; ev, ok = d.events.next() {
+				if conn, err := d.handle(ev); conn != nil || err != nil {
+					return conn, err
+				}
+			}
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, d.state.interrupted(failure.Context(ctx))
+		case <-d.t.closing:
+			return nil, d.state.interrupted(fmt.Errorf("the transport is closed: %w", net.ErrClosed))
+		}
+	}
+}
+
+// startAttempts starts the attempts that are due and returns when to look
+// again.
+func (d *dial) startAttempts(now time.Time) (wake time.Time) {
+	for !d.overtime(now) {
+		addr, next := d.race.Next(now)
+		if !addr.IsValid() {
+			return next
+		}
+		d.startAttempt(addr, now)
+	}
+	return time.Time{}
+}
+
+// overtime reports whether no attempt may start any more.
+func (d *dial) overtime(now time.Time) bool {
+	return !d.connecting.IsZero() && !now.Before(d.connecting.Add(d.t.opt.DialTimeout))
+}
+
+// lost reports whether the race can no longer be won.
+func (d *dial) lost(now time.Time) bool {
+	return d.race.Lost() || d.overtime(now) && d.state.running() == 0
+}
+
+func (d *dial) startAttempt(addr netip.Addr, now time.Time) {
+	if d.connecting.IsZero() {
+		d.connecting = now
+		d.announce()
+	}
+	a := netip.AddrPortFrom(addr, d.port)
+	i := d.state.started(a, now)
+	d.t.counters.attempts.Add(1)
+	d.trace(func(u *httptrace.ClientTrace) {
+		if u.ConnectStart != nil {
+			u.ConnectStart("tcp", a.String())
+		}
+	})
+	d.t.wg.Add(1)
+	go func() {
+		defer d.t.wg.Done()
+		d.attempt(i, a)
+	}()
+}
+
+// announce tells the user's trace what was resolved, once.
+func (d *dial) announce() {
+	if d.announced {
+		return
+	}
+	d.announced = true
+	d.trace(func(u *httptrace.ClientTrace) {
+		if u.DNSDone == nil {
+			return
+		}
+		var info httptrace.DNSDoneInfo
+		for _, addrs := range d.answers {
+			for _, a := range addrs {
+				info.Addrs = append(info.Addrs, net.IPAddr{IP: a.AsSlice(), Zone: a.Zone()})
+			}
+		}
+		if e := failure.Resolve(d.errs[0], d.errs[1]); len(info.Addrs) == 0 && e != nil {
+			info.Err = e
+		}
+		u.DNSDone(info)
+	})
+}
+
+// handle takes in one event. It returns the winner's connection, or an error
+// that ends the race.
+func (d *dial) handle(ev event) (*conn, error) {
+	now := time.Now()
+	switch {
+	case ev.answer:
+		d.answered(ev, now)
+		return nil, nil
+	case ev.connected:
+		d.state.connected(ev.attempt)
+		d.connectDone(ev.addr, nil)
+		return nil, nil
+	case ev.err == nil:
+		d.t.memory.won(d.key, ev.addr.Addr(), d.state.tried(), now)
+		return ev.conn, nil
+	}
+	if phase := d.state.failed(ev.attempt, ev.err, now); phase == hostwise.PhaseConnect {
+		d.connectDone(ev.addr, ev.err)
+	}
+	d.race.Failed(now)
+	if isCertificate(ev.err) { // the other addresses have the same
+		return nil, d.failed()
+	}
+	return nil, nil
+}
+
+func (d *dial) connectDone(a netip.AddrPort, err error) {
+	d.trace(func(u *httptrace.ClientTrace) {
+		if u.ConnectDone != nil {
+			u.ConnectDone("tcp", a.String(), err)
+		}
+	})
+}
+
+// answered takes in one family's addresses, those that may be dialled.
+func (d *dial) answered(ev event, now time.Time) {
+	f := ev.family
+	d.errs[f] = asDNSError(d.host, ev.err)
+	for _, a := range ev.addrs {
+		if rule := d.t.denies(a); rule != "" {
+			d.denied = &hostwise.DeniedError{Host: d.state.host, Addr: a, Rule: rule}
+			continue
+		}
+		d.answers[f] = append(d.answers[f], a)
+	}
+	d.race.Answer(now, f, d.answers[f])
+}
+
+// failed is the error of a race without a winner.
+func (d *dial) failed() error {
+	d.announce()
+	if err := d.state.failure(); err != nil {
+		return err
+	}
+	e := failure.Resolve(d.errs[0], d.errs[1])
+	switch {
+	case d.denied != nil:
+		return d.denied
+	case e == nil:
+		return &hostwise.ConnectError{Host: d.state.host, Proxy: d.state.proxy, Kind: hostwise.LocalOutage, Err: errors.New("no route to any address family")}
+	case d.state.proxy != "":
+		return &hostwise.ConnectError{Host: d.state.host, Proxy: d.state.proxy, Kind: hostwise.ProxyDNS, Err: e}
+	}
+	return e
+}

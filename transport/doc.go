@@ -1,0 +1,28 @@
+// Package transport is an http.RoundTripper for programs that fetch from
+// very many hosts. It resolves names with a cache, races a host's addresses,
+// says which phase of a request failed and why, and stops dialling hosts
+// that are down. Connections are kept and spoken over by an *http.Transport
+// inside it, so HTTP/1.1, HTTP/2, proxies and cookies work as they do in
+// net/http.
+//
+//	t, err := transport.Wrap(client, nil) // any *http.Client
+//	defer t.Close()
+//
+// # Errors
+//
+// Errors are those of package hostwise, wrapped by http.Client in a
+// *url.Error as always: use errors.As, or hostwise.KindOf.
+//
+// # Timeouts
+//
+// A context's deadline and http.Client.Timeout hold. While response headers
+// are awaited, RoundTrip gives up 1 % (at least 10 ms) before the context's
+// deadline, since http.Client replaces errors that come at the deadline by
+// one that says nothing. Reading a body is never cut short.
+// A dial ends with the request's deadline or after Options.DialTimeout, also
+// when nobody waits for it any more.
+//
+// # What it does not do
+//
+// It does not retry, limit rates, obey robots.txt or follow redirects.
+package transport

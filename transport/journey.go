@@ -1,0 +1,166 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+)
+
+// A journey is what is known of one request on its way. It travels in the
+// request's context, since net/http dials on a context that has the
+// request's values but neither its deadline nor its cancellation.
+type journey struct {
+	context.Context // the request's own
+	key             string
+	proxy           *url.URL // set before the inner round trip, nil: direct
+	permit          *permit  // of the breaker; nil for a healthy host
+	onlyHTTP1       bool
+	trace           httptrace.ClientTrace
+
+	hooks sync.Mutex // serialises the user's trace hooks with each other and with end; held while they run
+
+	mu     sync.Mutex // protects what follows
+	over   bool       // RoundTrip is about to return: no hook after this
+	dials  int
+	dial   *dialState // the latest
+	addr   netip.AddrPort
+	gotAt  time.Time // when the connection was obtained
+	reused bool
+}
+
+type journeyKey struct{}
+
+// Value makes the journey its own context value.
+func (j *journey) Value(key any) any {
+	if key == (journeyKey{}) {
+		return j
+	}
+	return j.Context.Value(key)
+}
+
+func journeyOf(ctx context.Context) *journey {
+	j, _ := ctx.Value(journeyKey{}).(*journey)
+	return j
+}
+
+// traced returns the journey as a context that tells when net/http has a
+// connection for the request.
+func (j *journey) traced() context.Context {
+	j.trace.GotConn = j.gotConn
+	return httptrace.WithClientTrace(j, &j.trace)
+}
+
+func (j *journey) gotConn(i httptrace.GotConnInfo) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.gotAt, j.reused = time.Now(), i.Reused
+	if i.Conn != nil && j.proxy == nil {
+		if a := i.Conn.RemoteAddr(); a != nil {
+			j.addr, _ = netip.ParseAddrPort(a.String())
+		}
+	}
+}
+
+const (
+	leastLead = 10 * time.Millisecond
+	leadShare = 100 // of the time there was
+)
+
+// errGaveUp is the cause of a request context that giveUpTimer ended.
+var errGaveUp = errors.New("gave up shortly before the deadline")
+
+// giveUpTimer ends the request shortly before its deadline, when no headers
+// have come by then. It returns nil when there is no deadline.
+func (j *journey) giveUpTimer(cancel context.CancelCauseFunc) *time.Timer {
+	deadline, ok := j.Deadline()
+	if !ok {
+		return nil
+	}
+	left := time.Until(deadline)
+	lead := min(max(leastLead, left/leadShare), left/2)
+	return time.AfterFunc(left-lead, func() { cancel(errGaveUp) })
+}
+
+// A snapshot is how far a journey had come when it ended.
+type snapshot struct {
+	connected bool // a connection was there
+	reused    bool // and was not a new one
+	addr      netip.AddrPort
+	waited    time.Duration // for headers, on that connection
+	dial      *dialState    // nil: no dial was begun
+	dialing   bool          // and it goes on
+	dialErr   error         // or it failed with this
+}
+
+// end stops the user's hooks and says how far the journey has come.
+func (j *journey) end() snapshot {
+	j.hooks.Lock()
+	defer j.hooks.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.over = true
+	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr, dial: j.dial}
+	if s.connected {
+		s.waited = time.Since(j.gotAt)
+	} else if j.dial != nil {
+		s.dialing, s.dialErr = j.dial.status()
+	}
+	return s
+}
+
+// begin counts a dial. It refuses one too many: an HTTP/2 server that sends
+// GOAWAY on every connection would otherwise have net/http dial for ever.
+func (j *journey) begin(d *dialState) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dials++; j.dials > maxDialsPerRequest {
+		return &hostwise.RequestError{Host: j.key, Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}
+	}
+	j.dial = d
+	j.gotAt = time.Time{}
+	return nil
+}
+
+// hook runs one of the user's trace hooks, if the request is not over.
+func (j *journey) hook(run func(*httptrace.ClientTrace)) {
+	user := httptrace.ContextClientTrace(j.Context)
+	if user == nil {
+		return
+	}
+	j.hooks.Lock()
+	defer j.hooks.Unlock()
+	j.mu.Lock()
+	over := j.over
+	j.mu.Unlock()
+	if !over {
+		run(user)
+	}
+}
+
+// withoutTrace is a context without httptrace's hooks: attempts run in
+// parallel, and the hooks are not made for that. The journey calls them.
+type withoutTrace struct{ context.Context }
+
+func (c withoutTrace) Value(key any) any {
+	switch reflect.TypeOf(key).PkgPath() {
+	case "net/http/httptrace", "internal/nettrace":
+		return nil
+	}
+	return c.Context.Value(key)
+}
+
+// chosenProxy is the inner transport's Proxy: the choice has been made.
+func chosenProxy(r *http.Request) (*url.URL, error) {
+	if j := journeyOf(r.Context()); j != nil {
+		return j.proxy, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,166 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+	"unsafe"
+)
+
+// A Resolver turns names into addresses; *dnscache.Resolver and
+// *net.Resolver do.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Options configures a Transport. A nil *Options and every zero field mean
+// the documented default.
+type Options struct {
+	// Resolver resolves all names. It remains the caller's to close.
+	// Default: a dnscache.Resolver with its defaults, which Close closes.
+	Resolver Resolver
+
+	// PublicOnly refuses to connect to addresses that are not on the public
+	// Internet, whatever name or redirect led to them: DeniedError.
+	PublicOnly bool
+
+	// DialTimeout bounds connecting to a host, all its addresses together,
+	// from the first attempt on. Neither resolving nor the TLS handshake
+	// counts. Default: 10 s.
+	DialTimeout time.Duration
+
+	// TLSHandshakeTimeout bounds one TLS handshake. Default: that of the
+	// base transport, or 5 s.
+	TLSHandshakeTimeout time.Duration
+
+	// ResponseHeaderTimeout bounds the time from the request written to the
+	// response headers. Default: that of the base transport, or 15 s;
+	// negative: none.
+	ResponseHeaderTimeout time.Duration
+
+	// MaxConns bounds the connections of the Transport in all, idle ones
+	// included, and MaxConnsPerHost those to one host:port. A request above
+	// the bound waits. Defaults: 200 and (unless the base transport says
+	// otherwise) 8; negative: no bound.
+	MaxConns        int
+	MaxConnsPerHost int
+}
+
+const (
+	defaultDialTimeout           = 10 * time.Second
+	defaultTLSHandshakeTimeout   = 5 * time.Second
+	defaultResponseHeaderTimeout = 15 * time.Second
+	defaultIdleConnTimeout       = 30 * time.Second
+	defaultMaxHeaderBytes        = 256 << 10
+	defaultMaxConns              = 200
+	defaultMaxConnsPerHost       = 8
+	keepAlive                    = 30 * time.Second // TCP probes, as net/http's default
+	maxDialsPerRequest           = 3
+)
+
+// withDefaults returns a copy of o with every field set, as far as base does
+// not decide it; negative bounds have become 0, net/http's word for none.
+func (o *Options) withDefaults(base *http.Transport) (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.DialTimeout < 0 || c.TLSHandshakeTimeout < 0 {
+		return c, fmt.Errorf("transport: Options.DialTimeout %v and TLSHandshakeTimeout %v must not be negative; zero is the default", c.DialTimeout, c.TLSHandshakeTimeout)
+	}
+	c.DialTimeout = first(c.DialTimeout, defaultDialTimeout)
+	c.TLSHandshakeTimeout = first(c.TLSHandshakeTimeout, base.TLSHandshakeTimeout, defaultTLSHandshakeTimeout)
+	c.ResponseHeaderTimeout = max(0, first(c.ResponseHeaderTimeout, base.ResponseHeaderTimeout, defaultResponseHeaderTimeout))
+	c.MaxConns = max(0, first(c.MaxConns, defaultMaxConns))
+	c.MaxConnsPerHost = max(0, first(c.MaxConnsPerHost, base.MaxConnsPerHost, defaultMaxConnsPerHost))
+	return c, nil
+}
+
+// first returns the first value that is set.
+func first[T comparable](values ...T) (v T) {
+	for _, x := range values {
+		if x != v {
+			return x
+		}
+	}
+	return v
+}
+
+// crawlerBase is the base transport of those who bring none.
+func crawlerBase() *http.Transport {
+	base := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	if d, ok := http.DefaultTransport.(*http.Transport); ok {
+		base = d.Clone()
+	}
+	base.TLSHandshakeTimeout = defaultTLSHandshakeTimeout
+	base.IdleConnTimeout = defaultIdleConnTimeout
+	return base
+}
+
+// innerTransport is the transport that keeps the connections: a clone of
+// base whose dials are ours.
+func innerTransport(base *http.Transport, o *Options) (inner *http.Transport, err error) {
+	if base.DialTLSContext != nil || base.DialTLS != nil {
+		return nil, fmt.Errorf("transport: the base transport has a DialTLSContext (or DialTLS) of its own, which cannot be part of the race between addresses; set DialContext and TLSClientConfig instead")
+	}
+	http2 := wantsHTTP2(base)
+	inner = base.Clone()
+	inner.Dial = nil
+	inner.ForceAttemptHTTP2 = http2
+	inner.TLSHandshakeTimeout = o.TLSHandshakeTimeout
+	inner.ResponseHeaderTimeout = o.ResponseHeaderTimeout
+	inner.MaxConnsPerHost = o.MaxConnsPerHost
+	if inner.MaxIdleConnsPerHost == 0 {
+		inner.MaxIdleConnsPerHost = o.MaxConnsPerHost
+	}
+	if inner.IdleConnTimeout == 0 {
+		inner.IdleConnTimeout = defaultIdleConnTimeout
+	}
+	if inner.MaxResponseHeaderBytes == 0 {
+		inner.MaxResponseHeaderBytes = defaultMaxHeaderBytes
+	}
+	if o.MaxConns > 0 {
+		// Idle connections must leave room, or a request that waits for
+		// its turn would wait for another's idle time-out.
+		if most := max(1, o.MaxConns/2); inner.MaxIdleConns == 0 || inner.MaxIdleConns > most {
+			inner.MaxIdleConns = most
+		}
+	}
+	return inner, nil
+}
+
+// wantsHTTP2 reports whether base, used as it is, would speak HTTP/2 over
+// TLS: a dial function of ours switches net/http's own decision off.
+func wantsHTTP2(base *http.Transport) bool {
+	if base.ForceAttemptHTTP2 || base.TLSClientConfig != nil && slices.Contains(base.TLSClientConfig.NextProtos, "h2") {
+		return true
+	}
+	return base.TLSClientConfig == nil && base.DialContext == nil && base.Dial == nil && base.TLSNextProto == nil
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// baseDial returns base's own way to dial an ip:port, or nil if it has none
+// but net/http's default.
+func baseDial(base *http.Transport) dialFunc {
+	switch {
+	case base.DialContext != nil:
+		if d, ok := http.DefaultTransport.(*http.Transport); ok && sameFunc(base.DialContext, d.DialContext) {
+			return nil
+		}
+		return base.DialContext
+	case base.Dial != nil:
+		return func(_ context.Context, network, address string) (net.Conn, error) { return base.Dial(network, address) }
+	}
+	return nil
+}
+
+// sameFunc reports whether two function values are copies of one. Comparing
+// their code would take every (*net.Dialer).DialContext for the same.
+func sameFunc(a, b dialFunc) bool {
+	return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
+}

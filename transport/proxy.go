@@ -1,0 +1,55 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/hostwise-go/hostwise"
+)
+
+type proxyKey struct{}
+
+// WithProxy returns a context whose requests choose their proxy with the
+// given function, in the place of the Transport's own; see
+// http.Transport.Proxy. It is called once for each round trip, with a copy of
+// the request that it may change.
+func WithProxy(ctx context.Context, proxy func(*http.Request) (*url.URL, error)) context.Context {
+	return context.WithValue(ctx, proxyKey{}, proxy)
+}
+
+// chooseProxy asks once for the proxy of a request, of which r is a copy.
+func (t *Transport) chooseProxy(j *journey, r *http.Request) (err error) {
+	proxy := t.proxy
+	if p, ok := j.Context.Value(proxyKey{}).(func(*http.Request) (*url.URL, error)); ok {
+		proxy = p
+	}
+	if proxy != nil {
+		j.proxy, err = proxy(r)
+	}
+	return err
+}
+
+// proxyAnswer turns a proxy's refusal to CONNECT into a typed error, after
+// next, the user's own hook.
+func proxyAnswer(next func(context.Context, *url.URL, *http.Request, *http.Response) error) func(context.Context, *url.URL, *http.Request, *http.Response) error {
+	return func(ctx context.Context, proxy *url.URL, connect *http.Request, resp *http.Response) error {
+		if next != nil {
+			if err := next(ctx, proxy, connect, resp); err != nil {
+				return err
+			}
+		}
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+		kind := hostwise.ProxyGateway
+		switch resp.StatusCode {
+		case http.StatusProxyAuthRequired:
+			kind = hostwise.ProxyAuth
+		case http.StatusGatewayTimeout:
+			kind = hostwise.ProxyTimeout
+		}
+		return &hostwise.ConnectError{Host: connect.Host, Proxy: hostPort(proxy), Kind: kind, Err: errors.New(resp.Status)}
+	}
+}

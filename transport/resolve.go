@@ -1,0 +1,147 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/dnscache"
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+)
+
+var networks = [2]string{happyeyeballs.IPv6: "ip6", happyeyeballs.IPv4: "ip4"}
+
+// resolve asks for the host's addresses, IPv6 first (RFC 8305, section 3),
+// and has one answer for each family not left out posted. The caller ends its
+// interest with stop.
+func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
+	if a, err := netip.ParseAddr(d.host); err == nil {
+		f := happyeyeballs.Of(a)
+		d.events.post(event{answer: true, family: f, addrs: []netip.Addr{a}})
+		d.events.post(event{answer: true, family: f.Other()})
+		d.state.resolve(nil)
+		return func() {}
+	}
+	if r, ok := d.t.resolver.(*dnscache.Resolver); ok {
+		network := "ip"
+		for f, left := range without {
+			if left {
+				network = networks[1-f]
+			}
+		}
+		if without[0] && without[1] {
+			return func() {}
+		}
+		s := r.Subscribe(network, d.host, func(network string, addrs []netip.Addr, err error) {
+			f := happyeyeballs.IPv6
+			if network == "ip4" {
+				f = happyeyeballs.IPv4
+			}
+			d.events.post(event{answer: true, family: f, addrs: addrs, err: err})
+		})
+		d.state.resolve(s.Asked)
+		return s.Stop
+	}
+	d.state.resolve(nil)
+	ctx, cancel := context.WithTimeout(withoutTrace{ctx}, d.t.opt.DialTimeout)
+	for f, left := range without {
+		if left {
+			continue
+		}
+		d.t.wg.Add(1)
+		go func() {
+			defer d.t.wg.Done()
+			addrs, err := d.t.resolver.LookupNetIP(ctx, networks[f], d.host)
+			d.events.post(event{answer: true, family: happyeyeballs.Family(f), addrs: addrs, err: err})
+		}()
+	}
+	return cancel
+}
+
+// asDNSError makes a typed error of a foreign resolver's.
+func asDNSError(host string, err error) *hostwise.DNSError {
+	var own *hostwise.DNSError
+	var std *net.DNSError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &std):
+		e := &hostwise.DNSError{Host: host, Kind: hostwise.DNSServFail, Server: std.Server, Err: err}
+		switch {
+		case std.IsNotFound: // package net does not tell the two apart
+			e.Kind = hostwise.DNSNXDomain
+		case std.IsTimeout:
+			e.Kind = hostwise.DNSTimeout
+		}
+		return e
+	case errors.Is(err, context.DeadlineExceeded):
+		return &hostwise.DNSError{Host: host, Kind: hostwise.DNSTimeout, Err: err}
+	case errors.Is(err, context.Canceled):
+		return &hostwise.DNSError{Host: host, Kind: hostwise.Canceled, Err: err}
+	case isAddrError(err):
+		return &hostwise.DNSError{Host: host, Kind: hostwise.DNSNoData, Err: err}
+	}
+	return &hostwise.DNSError{Host: host, Kind: hostwise.DNSServFail, Err: err}
+}
+
+// isAddrError reports the error of net.Resolver for a host that has
+// addresses, but none of the family asked for.
+func isAddrError(err error) bool {
+	var a *net.AddrError
+	return errors.As(err, &a)
+}
+
+// routes knows which families have a default route.
+type routes struct {
+	family [2]struct {
+		checked atomic.Int64 // Unix nanoseconds
+		missing atomic.Bool
+	}
+}
+
+const routeCheck = time.Second
+
+// Addresses that a default route leads to: RFC 3849 and RFC 5737.
+var probes = [2]string{happyeyeballs.IPv6: "[2001:db8::1]:53", happyeyeballs.IPv4: "192.0.2.1:53"}
+
+// without says which families are not to be asked for: those that network
+// excludes and those that have no route. Connecting a UDP socket asks the
+// routing table and sends nothing. With no route at all, or a nil r, every
+// family is tried.
+func (r *routes) without(network string, now time.Time) (w [2]bool) {
+	w = [2]bool{happyeyeballs.IPv6: network == "tcp4", happyeyeballs.IPv4: network == "tcp6"}
+	if r == nil || w[0] || w[1] {
+		return w
+	}
+	for i := range r.family {
+		f := &r.family[i]
+		if last := f.checked.Load(); now.UnixNano()-last >= int64(routeCheck) && f.checked.CompareAndSwap(last, now.UnixNano()) {
+			c, err := net.Dial("udp", probes[i])
+			if err == nil {
+				c.Close()
+			}
+			f.missing.Store(isNoRoute(err))
+		}
+		w[i] = f.missing.Load()
+	}
+	if w[0] && w[1] {
+		return [2]bool{}
+	}
+	return w
+}
+
+// isNoRoute reports whether a connect failed for want of a route or of the
+// whole protocol, and not of descriptors.
+func isNoRoute(err error) bool {
+	k := hostwise.Other
+	if err != nil {
+		k = connectKind(err)
+	}
+	return k == hostwise.ConnectUnreachable || k == hostwise.LocalPorts || k == hostwise.LocalOutage
+}

@@ -1,0 +1,215 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+)
+
+// dialState is what a dial has learned so far. The dial writes it; a request
+// that gives up reads it.
+type dialState struct {
+	host  string // host:port of the request
+	proxy string // host:port of the proxy being dialled, or ""
+	name  string // being resolved
+	start time.Time
+
+	mu        sync.Mutex // protects what follows
+	resolving bool
+	asked     func() []string // the nameservers asked
+	attempts  []attemptState
+	done      bool
+	err       error
+}
+
+type attemptState struct {
+	hostwise.Attempt
+	running bool
+}
+
+func (s *dialState) resolve(asked func() []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resolving, s.asked = true, asked
+}
+
+// started notes a new attempt and returns its index.
+func (s *dialState) started(a netip.AddrPort, now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts = append(s.attempts, attemptState{hostwise.Attempt{Addr: a, Start: now.Sub(s.start), Phase: hostwise.PhaseConnect}, true})
+	return len(s.attempts) - 1
+}
+
+func (s *dialState) connected(i int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts[i].Phase = hostwise.PhaseTLS
+}
+
+// failed notes the end of an attempt and returns the phase it ended in.
+func (s *dialState) failed(i int, err error, now time.Time) hostwise.Phase {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := &s.attempts[i]
+	a.running, a.Err, a.Elapsed = false, err, now.Sub(s.start)-a.Start
+	return a.Phase
+}
+
+func (s *dialState) running() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.attempts {
+		if a.running {
+			n++
+		}
+	}
+	return n
+}
+
+// tried reports by family whether an address of it was tried.
+func (s *dialState) tried() (t [2]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.attempts {
+		t[happyeyeballs.Of(a.Addr.Addr())] = true
+	}
+	return t
+}
+
+// finish notes the end of the dial.
+func (s *dialState) finish(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done, s.err = true, err
+}
+
+// status says whether the dial goes on and, if not, what it failed with.
+func (s *dialState) status() (dialing bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.done, s.err
+}
+
+// soFar returns the attempts; one that is running gets the error that it is
+// about to be given up with.
+func (s *dialState) soFar(giveUp error) []hostwise.Attempt {
+	now := time.Now()
+	list := make([]hostwise.Attempt, len(s.attempts))
+	for i, a := range s.attempts {
+		if a.running {
+			a.Elapsed = now.Sub(s.start) - a.Start
+			a.Err = &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(a.Addr), Err: giveUp}
+		}
+		list[i] = a.Attempt
+	}
+	return list
+}
+
+// interrupted is the error of a dial that err, the end of its context, cuts
+// short.
+func (s *dialState) interrupted(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.attempts) == 0 && s.resolving && s.proxy == "" {
+		e := &hostwise.DNSError{Host: s.name, Kind: contextKind(err, hostwise.DNSTimeout), Err: err}
+		if s.asked != nil {
+			e.Asked = s.asked()
+		}
+		return e
+	}
+	giveUp := err
+	if errors.Is(err, context.DeadlineExceeded) {
+		giveUp = errTimeout{}
+	}
+	list := s.soFar(giveUp)
+	if i := slices.IndexFunc(s.attempts, func(a attemptState) bool { return a.running && a.Phase == hostwise.PhaseTLS }); i >= 0 && s.proxy == "" {
+		return &hostwise.TLSError{Host: s.host, Addr: list[i].Addr, Kind: contextKind(err, hostwise.TLSTimeout), Attempts: several(list), Err: err}
+	}
+	timeout := hostwise.ConnectTimeout
+	if s.proxy != "" {
+		timeout = hostwise.ProxyTimeout
+	}
+	return &hostwise.ConnectError{Host: s.host, Proxy: s.proxy, Kind: contextKind(err, timeout), Attempts: list, Err: err}
+}
+
+// failure is the error of a dial whose attempts have all failed, or whose
+// last one makes the others pointless; nil if there were none. The phase is
+// the furthest that one of them reached.
+func (s *dialState) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.attempts) == 0 {
+		return nil
+	}
+	list := s.soFar(errors.New("given up"))
+	var shaken *hostwise.Attempt
+	for i, a := range list {
+		if a.Phase == hostwise.PhaseTLS && (shaken == nil || isCertificate(a.Err)) {
+			shaken = &list[i]
+		}
+	}
+	if s.proxy != "" {
+		return &hostwise.ConnectError{Host: s.host, Proxy: s.proxy, Kind: proxyKind(connectKinds(list)), Attempts: list}
+	}
+	if shaken != nil {
+		return &hostwise.TLSError{Host: s.host, Addr: shaken.Addr, Kind: handshakeKind(shaken.Err), Attempts: several(list), Err: shaken.Err}
+	}
+	return &hostwise.ConnectError{Host: s.host, Kind: connectKinds(list), Attempts: list}
+}
+
+// several leaves out a list that says no more than the error itself.
+func several(list []hostwise.Attempt) []hostwise.Attempt {
+	if len(list) < 2 {
+		return nil
+	}
+	return list
+}
+
+// connectKinds is the Kind that a list of failed attempts adds up to: a
+// shortage of our own makes the rest worthless, and then the one that says
+// most about the host decides.
+func connectKinds(list []hostwise.Attempt) hostwise.Kind {
+	has := map[hostwise.Kind]bool{}
+	for _, a := range list {
+		has[connectKind(a.Err)] = true
+	}
+	for _, k := range []hostwise.Kind{
+		hostwise.LocalFDs, hostwise.LocalPorts,
+		hostwise.ConnectRefused, hostwise.ConnectReset, hostwise.ConnectTimeout, hostwise.ConnectUnreachable,
+		hostwise.LocalDenied, hostwise.LocalOutage,
+	} {
+		if has[k] {
+			return k
+		}
+	}
+	return hostwise.Other
+}
+
+// proxyKind is what a failed connect means when it was to the proxy.
+func proxyKind(k hostwise.Kind) hostwise.Kind {
+	switch k {
+	case hostwise.ConnectTimeout:
+		return hostwise.ProxyTimeout
+	case hostwise.LocalFDs, hostwise.LocalPorts, hostwise.LocalDenied, hostwise.LocalOutage:
+		return k
+	}
+	return hostwise.ProxyConnect
+}
+
+// errTimeout is the error of package net for a dial whose time is up.
+type errTimeout struct{}
+
+func (errTimeout) Error() string   { return "i/o timeout" }
+func (errTimeout) Timeout() bool   { return true }
+func (errTimeout) Temporary() bool { return true }
+func (errTimeout) Is(err error) bool {
+	return err == context.DeadlineExceeded
+}

@@ -1,0 +1,103 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
+)
+
+// connLimit bounds the connections of a Transport.
+type connLimit struct {
+	slots chan struct{} // nil: no bound
+	open  *atomic.Int64
+}
+
+func newConnLimit(n int) connLimit {
+	l := connLimit{open: new(atomic.Int64)}
+	if n > 0 {
+		l.slots = make(chan struct{}, n)
+	}
+	return l
+}
+
+// acquire waits for room for one more connection.
+func (l connLimit) acquire(ctx context.Context, closing <-chan struct{}) error {
+	if l.slots != nil {
+		select {
+		case l.slots <- struct{}{}:
+		case <-ctx.Done():
+			return failure.Context(ctx)
+		case <-closing:
+			return fmt.Errorf("the transport is closed: %w", net.ErrClosed)
+		}
+	}
+	l.open.Add(1)
+	return nil
+}
+
+func (l connLimit) release() {
+	l.open.Add(-1)
+	if l.slots != nil {
+		<-l.slots
+	}
+}
+
+type counters struct {
+	requests, responses, dials, attempts atomic.Uint64
+
+	mu       sync.Mutex // protects failures
+	failures map[hostwise.Kind]uint64
+}
+
+func (c *counters) failed(k hostwise.Kind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failures[k]++
+}
+
+// Stats are a Transport's counters since New.
+type Stats struct {
+	Requests  uint64                   // calls of RoundTrip for http and https
+	Responses uint64                   // of these, with response headers
+	Failures  map[hostwise.Kind]uint64 // the others, by Kind
+	Dials     uint64                   // races begun
+	Attempts  uint64                   // addresses tried in them
+	Conns     int                      // connections open or being dialled
+	HostsDown int                      // hosts whose breaker is open
+}
+
+// Stats returns the current counters.
+func (t *Transport) Stats() Stats {
+	c := &t.counters
+	s := Stats{
+		Requests: c.requests.Load(), Responses: c.responses.Load(), Dials: c.dials.Load(), Attempts: c.attempts.Load(),
+		Conns: int(t.conns.open.Load()), HostsDown: t.breaker.open(),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Failures = maps.Clone(c.failures)
+	return s
+}
+
+// open is the number of hosts that are down.
+func (b *breaker) open() (n int) {
+	for i := range b.shards {
+		s := &b.shards[i]
+		s.mu.RLock()
+		for _, h := range s.hosts {
+			h.mu.Lock()
+			if h.open {
+				n++
+			}
+			h.mu.Unlock()
+		}
+		s.mu.RUnlock()
+	}
+	return n
+}

@@ -1,0 +1,217 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/dnscache"
+	"github.com/hostwise-go/hostwise/internal/failure"
+)
+
+// A Transport is an http.RoundTripper. It is safe for concurrent use, and
+// meant to be shared: what it learns about names and hosts serves all.
+type Transport struct {
+	opt      Options
+	base     *http.Transport // for schemes registered with it
+	inner    *http.Transport // keeps and uses the connections
+	proxy    func(*http.Request) (*url.URL, error)
+	resolver Resolver
+	ownsRes  *dnscache.Resolver // to be closed with the Transport; may be nil
+	dial     dialFunc           // connects to an ip:port
+	routes   *routes            // nil when dial is the base's own
+	breaker  *breaker
+	contacts contacts
+	memory   *memory
+	conns    connLimit
+	counters counters
+
+	closing chan struct{} // closed by Close
+	close   sync.Once
+	wg      sync.WaitGroup // the attempts of the dials
+}
+
+// New returns a Transport that keeps its connections in a clone of base; a
+// nil base means a clone of http.DefaultTransport with shorter time-outs.
+// base is not changed. Its DialContext, if it is not net/http's default,
+// remains the way to connect to the addresses that the Transport chooses.
+// Requests for schemes other than http and https go to base itself. New fails
+// if base has a DialTLSContext, if an option is out of range, or if Resolver
+// is nil and the system's nameservers cannot be read.
+func New(base *http.Transport, o *Options) (*Transport, error) {
+	if base == nil {
+		base = crawlerBase()
+	}
+	opt, err := o.withDefaults(base)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := innerTransport(base, &opt)
+	if err != nil {
+		return nil, err
+	}
+	t := &Transport{
+		opt: opt, base: base, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
+		breaker: newBreaker(), memory: newMemory(), closing: make(chan struct{}),
+		contacts: contacts{hosts: map[string]*contact{}}, conns: newConnLimit(opt.MaxConns),
+	}
+	if t.dial == nil {
+		t.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
+		t.routes = &routes{}
+	}
+	if t.resolver == nil {
+		if t.ownsRes, err = dnscache.New(nil); err != nil {
+			return nil, err
+		}
+		t.resolver = t.ownsRes
+	}
+	t.counters.failures = map[hostwise.Kind]uint64{}
+	inner.Proxy = chosenProxy
+	inner.DialContext = t.dialForRequest
+	inner.DialTLSContext = t.dialTLSForRequest
+	inner.OnProxyConnectResponse = proxyAnswer(inner.OnProxyConnectResponse)
+	return t, nil
+}
+
+// Wrap makes a Transport of c's transport, which must be nil or an
+// *http.Transport, and installs it in c.
+func Wrap(c *http.Client, o *Options) (*Transport, error) {
+	base, ok := c.Transport.(*http.Transport)
+	if c.Transport != nil && !ok {
+		return nil, fmt.Errorf("transport: cannot wrap a client whose Transport is a %T; make one with New and put it below yours", c.Transport)
+	}
+	t, err := New(base, o)
+	if err != nil {
+		return nil, err
+	}
+	c.Transport = t
+	return t, nil
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil || req.Header == nil || req.URL.Host == "" {
+		return t.inner.RoundTrip(req) // net/http has the words
+	}
+	if req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		return t.base.RoundTrip(req)
+	}
+	t.counters.requests.Add(1)
+	resp, err := t.roundTrip(req)
+	if err != nil {
+		t.counters.failed(hostwise.KindOf(err))
+		return nil, err
+	}
+	t.counters.responses.Add(1)
+	return resp, nil
+}
+
+func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
+	key := hostPort(req.URL)
+	ctx := req.Context()
+	if err := failure.Context(ctx); err != nil {
+		closeBody(req)
+		return nil, &hostwise.RequestError{Host: key, Kind: contextKind(err, hostwise.Deadline), Err: err}
+	}
+	permit, down := t.breaker.allow(key, time.Now())
+	if down != nil {
+		closeBody(req)
+		return nil, down
+	}
+	j := &journey{Context: ctx, key: key, permit: permit, onlyHTTP1: requiresHTTP1(req)}
+	own, cancel := context.WithCancelCause(j.traced())
+	giveUp := j.giveUpTimer(cancel)
+	r := req.WithContext(own)
+	if err := t.chooseProxy(j, r); err != nil {
+		closeBody(req)
+		t.breaker.release(permit)
+		cancel(err)
+		return nil, err
+	}
+	resp, err := t.inner.RoundTrip(r)
+	if giveUp != nil && !giveUp.Stop() && err == nil {
+		// The time was up just when the headers came, and the body is
+		// already cut off.
+		resp.Body.Close()
+		err = context.Cause(own)
+	}
+	if err != nil {
+		cancel(err)
+		err = t.failed(j, err)
+		return nil, err
+	}
+	t.breaker.success(key, permit)
+	resp.Request = req
+	j.end()
+	resp.Body = newBody(resp.Body, j, cancel)
+	return resp, nil
+}
+
+// failed makes the error of a request, and charges the host for it unless
+// the dial has done so, or will.
+func (t *Transport) failed(j *journey, err error) error {
+	s := j.end()
+	err, cut := j.explain(err, s)
+	switch {
+	case s.dialing || s.dialErr != nil:
+	case s.connected && j.proxy == nil && chargesHost(err) && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
+		t.charge(j.key, err, j.permit)
+	default:
+		t.breaker.release(j.permit)
+	}
+	return err
+}
+
+// charge puts a failure on a host's account.
+func (t *Transport) charge(key string, err error, p *permit) {
+	if t.breaker.failure(key, time.Now(), err, t.memory.answered(key), p) {
+		t.contacts.changed(key)
+	}
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (t *Transport) CloseIdleConnections() { t.inner.CloseIdleConnections() }
+
+// Close ends the dials in progress and closes idle connections, and the
+// resolver if New made it. Requests being answered go on; later ones fail.
+// It returns nil.
+func (t *Transport) Close() error {
+	t.close.Do(func() { close(t.closing) })
+	t.inner.CloseIdleConnections()
+	t.wg.Wait()
+	if t.ownsRes != nil {
+		return t.ownsRes.Close()
+	}
+	return nil
+}
+
+// hostPort is the host:port that u leads to, in lower case.
+func hostPort(u *url.URL) string {
+	host, port := u.Hostname(), u.Port()
+	if port == "" {
+		port = "80"
+		if u.Scheme == "https" {
+			port = "443"
+		}
+	}
+	return net.JoinHostPort(strings.ToLower(host), port)
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}
+
+// requiresHTTP1 reports whether req asks for a WebSocket, which only
+// HTTP/1.1 can upgrade to; net/http decides in the same way.
+func requiresHTTP1(req *http.Request) bool {
+	return len(req.Header["Upgrade"]) > 0 && strings.EqualFold(req.Header.Get("Upgrade"), "websocket") &&
+		strings.Contains(strings.ToLower(req.Header.Get("Connection")), "upgrade")
+}
