@@ -19,8 +19,8 @@ import (
 // meant to be shared: what it learns about names and hosts serves all.
 type Transport struct {
 	opt      Options
-	base     *http.Transport // for schemes registered with it
-	inner    *http.Transport // keeps and uses the connections
+	original http.RoundTripper // for schemes other than http and https
+	inner    *http.Transport   // keeps and uses the connections
 	proxy    func(*http.Request) (*url.URL, error)
 	resolver Resolver
 	ownsRes  *dnscache.Resolver // to be closed with the Transport; may be nil
@@ -41,12 +41,14 @@ type Transport struct {
 // nil base means a clone of http.DefaultTransport with shorter time-outs.
 // base is not changed. Its DialContext, if it is not net/http's default,
 // remains the way to connect to the addresses that the Transport chooses.
-// Requests for schemes other than http and https go to base itself. New fails
+// Requests for schemes other than http and https go to base itself (or to
+// http.DefaultTransport). New fails
 // if base has a DialTLSContext, if an option is out of range, or if Resolver
 // is nil and the system's nameservers cannot be read.
 func New(base *http.Transport, o *Options) (*Transport, error) {
+	original := http.RoundTripper(base)
 	if base == nil {
-		base = crawlerBase()
+		base, original = crawlerBase(), http.DefaultTransport
 	}
 	opt, err := o.withDefaults(base)
 	if err != nil {
@@ -57,7 +59,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		opt: opt, base: base, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
+		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
 		breaker: newBreaker(), memory: newMemory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, conns: newConnLimit(opt.MaxConns),
 	}
@@ -96,11 +98,11 @@ func Wrap(c *http.Client, o *Options) (*Transport, error) {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL == nil || req.Header == nil || req.URL.Host == "" {
-		return t.inner.RoundTrip(req) // net/http has the words
+	if req.URL != nil && req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		return t.original.RoundTrip(req)
 	}
-	if req.URL.Scheme != "http" && req.URL.Scheme != "https" {
-		return t.base.RoundTrip(req)
+	if req.URL == nil || req.URL.Host == "" || req.Header == nil {
+		return t.inner.RoundTrip(req) // net/http has the words
 	}
 	t.counters.requests.Add(1)
 	resp, err := t.roundTrip(req)

@@ -1,0 +1,601 @@
+package dnscache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/dnscache"
+	"github.com/hostwise-go/hostwise/internal/simnet"
+	"github.com/miekg/dns"
+)
+
+// A world is a simulated network with nameservers and a Resolver that asks
+// them, inside a bubble.
+type world struct {
+	t       *testing.T
+	net     *simnet.Network
+	servers []*simnet.DNS
+	r       *dnscache.Resolver
+	start   time.Time
+}
+
+// inWorld runs f in a bubble with n nameservers at 192.0.2.53, .54 and so on,
+// each 10 ms away.
+func inWorld(t *testing.T, n int, o dnscache.Options, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: simnet.New(1), start: time.Now()}
+		for i := range n {
+			a := netip.AddrFrom4([4]byte{192, 0, 2, byte(53 + i)})
+			w.net.SetLink(a, simnet.Link{RTT: 10 * time.Millisecond})
+			w.servers = append(w.servers, w.net.ServeDNS(netip.AddrPortFrom(a, 53).String()))
+			o.Servers = append(o.Servers, a.String())
+		}
+		if o.HostsFile == "" {
+			o.HostsFile = os.DevNull
+		}
+		o.Dial = w.net.DialContext
+		r, err := dnscache.New(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.r = r
+		defer func() {
+			r.Close()
+			for _, s := range w.servers {
+				s.Close()
+			}
+		}()
+		f(w)
+	})
+}
+
+// all sets the same script on every nameserver.
+func (w *world) all(name string, qtype uint16, rules ...simnet.Rule) {
+	for _, s := range w.servers {
+		s.Handle(name, qtype, rules...)
+	}
+}
+
+func (w *world) host(name string, ttl uint32, addrs ...string) {
+	for _, s := range w.servers {
+		s.AddHost(name, ttl, parse(addrs...)...)
+	}
+}
+
+func parse(addrs ...string) (list []netip.Addr) {
+	for _, a := range addrs {
+		list = append(list, netip.MustParseAddr(a))
+	}
+	return list
+}
+
+// gets looks name up and checks addresses and elapsed time.
+func (w *world) gets(network, name string, elapsed time.Duration, want ...string) {
+	w.t.Helper()
+	start := time.Now()
+	got, err := w.r.LookupNetIP(context.Background(), network, name)
+	if err != nil || !slices.Equal(got, parse(want...)) {
+		w.t.Errorf("LookupNetIP(%s, %s) = %v, %v, want %v", network, name, got, err, want)
+	}
+	if d := time.Since(start); d != elapsed {
+		w.t.Errorf("LookupNetIP(%s, %s) took %v, want %v", network, name, d, elapsed)
+	}
+}
+
+// fails looks name up and checks the Kind and the elapsed time.
+func (w *world) fails(network, name string, kind hostwise.Kind, elapsed time.Duration) *hostwise.DNSError {
+	w.t.Helper()
+	start := time.Now()
+	got, err := w.r.LookupNetIP(context.Background(), network, name)
+	var e *hostwise.DNSError
+	if !errors.As(err, &e) || e.Kind != kind {
+		w.t.Fatalf("LookupNetIP(%s, %s) = %v, %v, want %s", network, name, got, err, kind)
+	}
+	if d := time.Since(start); d != elapsed {
+		w.t.Errorf("LookupNetIP(%s, %s) took %v, want %v", network, name, d, elapsed)
+	}
+	return e
+}
+
+func (w *world) asked(name string, qtype uint16, want int) {
+	w.t.Helper()
+	got := 0
+	for _, s := range w.servers {
+		got += s.Count(name, qtype)
+	}
+	if got != want {
+		w.t.Errorf("%d %s queries for %s, want %d", got, dns.TypeToString[qtype], name, want)
+	}
+}
+
+const rtt = 10 * time.Millisecond
+
+func TestLookup(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.host("a.test", 300, "192.0.2.1", "192.0.2.2", "2001:db8::1")
+		w.gets("ip", "a.test", rtt, "2001:db8::1", "192.0.2.1", "192.0.2.2")
+		w.gets("ip4", "A.Test.", 0, "192.0.2.1", "192.0.2.2")
+		w.gets("ip6", "a.test", 0, "2001:db8::1")
+		w.asked("a.test", dns.TypeA, 1)
+		w.asked("a.test", dns.TypeAAAA, 1)
+	})
+}
+
+func TestLookup_TTL(t *testing.T) {
+	for _, tt := range []struct {
+		ttl  uint32
+		o    dnscache.Options
+		kept time.Duration
+	}{
+		{300, dnscache.Options{}, 300 * time.Second},
+		{5, dnscache.Options{}, 30 * time.Second},              // the floor
+		{5, dnscache.Options{MinTTL: -1}, 5 * time.Second},     // no floor
+		{300, dnscache.Options{MinTTL: 1, MaxTTL: 60e9}, 60e9}, // the ceiling
+		{1 << 31, dnscache.Options{MinTTL: -1}, 0},             // RFC 2181, section 8
+		{1 << 30, dnscache.Options{}, 24 * time.Hour},          // the ceiling
+	} {
+		t.Run(fmt.Sprint(tt.ttl, tt.o.MinTTL, tt.o.MaxTTL), func(t *testing.T) {
+			inWorld(t, 1, tt.o, func(w *world) {
+				w.host("a.test", tt.ttl, "192.0.2.1")
+				w.gets("ip4", "a.test", rtt, "192.0.2.1")
+				if tt.kept > 0 {
+					time.Sleep(tt.kept - 1)
+					w.gets("ip4", "a.test", 0, "192.0.2.1")
+					time.Sleep(1)
+				}
+				w.gets("ip4", "a.test", rtt, "192.0.2.1")
+			})
+		})
+	}
+}
+
+// RFC 2308: negative answers are kept for the lesser of the SOA's TTL and its
+// MINIMUM.
+func TestLookup_NegativeAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		rule simnet.Rule
+		kind hostwise.Kind
+		kept time.Duration
+	}{
+		{"nxdomain", simnet.Rule{Rcode: dns.RcodeNameError, NegTTL: 900, SOAMinimum: 60}, hostwise.DNSNXDomain, time.Minute},
+		{"nodata", simnet.Rule{NegTTL: 60, SOAMinimum: 900}, hostwise.DNSNoData, time.Minute},
+		{"floor", simnet.Rule{NegTTL: 1, SOAMinimum: 1}, hostwise.DNSNoData, 5 * time.Second},
+		{"ceiling", simnet.Rule{NegTTL: 86400, SOAMinimum: 86400}, hostwise.DNSNoData, 3 * time.Hour},
+		{"no SOA", simnet.Rule{NoSOA: true}, hostwise.DNSNoData, 5 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, 1, dnscache.Options{}, func(w *world) {
+				w.all("a.test", dns.TypeANY, tt.rule)
+				e := w.fails("ip4", "a.test", tt.kind, rtt)
+				if e.Cached || e.Server != "192.0.2.53:53" {
+					t.Errorf("Cached = %v, Server = %q, want a fresh error of 192.0.2.53:53", e.Cached, e.Server)
+				}
+				if want := time.Now().Add(tt.kept); !e.RetryAt.Equal(want) {
+					t.Errorf("RetryAt = %v, want %v", e.RetryAt, want)
+				}
+				time.Sleep(tt.kept - 1)
+				if e := w.fails("ip4", "a.test", tt.kind, 0); !e.Cached {
+					t.Error("the second error is not marked as cached")
+				}
+				w.asked("a.test", dns.TypeA, 1)
+				time.Sleep(1)
+				w.fails("ip4", "a.test", tt.kind, rtt)
+				w.asked("a.test", dns.TypeA, 2)
+			})
+		})
+	}
+}
+
+// RFC 8020: a name that does not exist has no records of any type.
+func TestLookup_NXDomainCoversBothFamilies(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.fails("ip4", "none.test", hostwise.DNSNXDomain, rtt)
+		w.fails("ip6", "none.test", hostwise.DNSNXDomain, 0)
+		w.asked("none.test", dns.TypeAAAA, 0)
+	})
+}
+
+// A server that answers NXDOMAIN for AAAA though there is an A record is
+// wrong, and common.
+func TestLookup_NXDomainOfOneFamilyDoesNotHideTheOther(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeAAAA, simnet.Rule{Rcode: dns.RcodeNameError, NegTTL: 3600})
+		w.all("a.test", dns.TypeA, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 60, Delay: 5 * time.Millisecond})
+		w.gets("ip", "a.test", rtt+5*time.Millisecond, "192.0.2.1")
+		time.Sleep(2 * time.Minute)
+		w.gets("ip", "a.test", rtt+5*time.Millisecond, "192.0.2.1")
+	})
+}
+
+// RFC 9520, section 3.2: failures are remembered, longer each time.
+func TestLookup_FailuresAreRemembered(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeA, simnet.Rule{Rcode: dns.RcodeServerFailure, EDE: 22, EDEText: "no reachable authority"})
+		for _, kept := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+			e := w.fails("ip4", "a.test", hostwise.DNSServFail, 2*rtt) // a lone server is asked twice
+			if len(e.EDE) != 1 || e.EDE[0] != (hostwise.EDE{Code: 22, Text: "no reachable authority"}) {
+				t.Errorf("EDE = %v, want 22", e.EDE)
+			}
+			time.Sleep(kept*time.Second - 1)
+			w.fails("ip4", "a.test", hostwise.DNSServFail, 0)
+			time.Sleep(1)
+		}
+	})
+}
+
+func TestLookup_ServFailIsAskedAgain(t *testing.T) {
+	for servers := range 3 {
+		t.Run(fmt.Sprint(servers+1), func(t *testing.T) {
+			inWorld(t, servers+1, dnscache.Options{}, func(w *world) {
+				w.host("a.test", 300, "192.0.2.1")
+				w.servers[0].Handle("a.test", dns.TypeA, simnet.Rule{Rcode: dns.RcodeServerFailure}, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300})
+				w.gets("ip4", "a.test", 2*rtt, "192.0.2.1")
+			})
+		})
+	}
+}
+
+func TestLookup_FailureOfOneFamilyDoesNotFailTheOther(t *testing.T) {
+	for name, rule := range map[string]simnet.Rule{
+		"servfail": {Rcode: dns.RcodeServerFailure},
+		"silent":   {Silent: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 1, dnscache.Options{}, func(w *world) {
+				w.all("a.test", dns.TypeA, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300})
+				w.all("a.test", dns.TypeAAAA, rule)
+				got, err := w.r.LookupNetIP(context.Background(), "ip", "a.test")
+				if want := parse("192.0.2.1"); err != nil || !slices.Equal(got, want) {
+					t.Errorf("LookupNetIP = %v, %v, want %v", got, err, want)
+				}
+			})
+		})
+	}
+}
+
+func TestLookup_LostPacketCosts400ms(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeA, simnet.Rule{Silent: true}, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300})
+		w.gets("ip4", "a.test", 400*time.Millisecond+rtt, "192.0.2.1")
+	})
+}
+
+func TestLookup_SlowAnswerIsStillAccepted(t *testing.T) {
+	inWorld(t, 2, dnscache.Options{}, func(w *world) {
+		w.servers[0].Handle("a.test", dns.TypeA, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300, Delay: time.Second})
+		w.servers[1].Handle("a.test", dns.TypeA, simnet.Rule{Silent: true})
+		w.gets("ip4", "a.test", time.Second+rtt, "192.0.2.1")
+	})
+}
+
+func TestLookup_DeadServerCosts400msOnce(t *testing.T) {
+	inWorld(t, 2, dnscache.Options{}, func(w *world) {
+		for i := range 20 {
+			w.host(fmt.Sprintf("h%d.test", i), 300, "192.0.2.1")
+		}
+		w.servers[0].SetSilent(true)
+		w.gets("ip4", "h0.test", 400*time.Millisecond+rtt, "192.0.2.1")
+		for i := 1; i < 20; i++ {
+			w.gets("ip4", fmt.Sprintf("h%d.test", i), rtt, "192.0.2.1")
+		}
+		w.servers[0].SetSilent(false)
+		time.Sleep(time.Minute)
+		w.host("probe.test", 300, "192.0.2.1")
+		w.gets("ip4", "probe.test", rtt, "192.0.2.1")
+		time.Sleep(time.Millisecond) // the probe's answer comes at the same instant
+		if s := w.r.Stats().Servers[0]; s.Down {
+			t.Error("the first server is back, and still counts as down")
+		}
+	})
+}
+
+func TestLookup_AllSilent(t *testing.T) {
+	inWorld(t, 2, dnscache.Options{}, func(w *world) {
+		for _, s := range w.servers {
+			s.SetSilent(true)
+		}
+		e := w.fails("ip", "a.test", hostwise.DNSTimeout, 4*time.Second)
+		if want := []string{"192.0.2.53:53", "192.0.2.54:53"}; !slices.Equal(e.Asked, want) {
+			t.Errorf("Asked = %v, want %v", e.Asked, want)
+		}
+		if !e.Timeout() {
+			t.Error("Timeout() = false")
+		}
+		w.asked("a.test", dns.TypeA, 4) // Tries to each
+	})
+}
+
+func TestLookup_CNAME(t *testing.T) {
+	chain := func(names ...string) (rrs []dns.RR) {
+		for i := range names[1:] {
+			rrs = append(rrs, &dns.CNAME{Hdr: dns.RR_Header{Name: names[i], Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: uint32(100 - i)}, Target: names[i+1]})
+		}
+		return rrs
+	}
+	a := func(name string) dns.RR {
+		return &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 300}, A: net.IPv4(192, 0, 2, 1)}
+	}
+	long := []string{"a.test."}
+	for i := range 12 {
+		long = append(long, fmt.Sprintf("c%d.test.", i))
+	}
+	for _, tt := range []struct {
+		name   string
+		answer []dns.RR
+		kind   hostwise.Kind
+	}{
+		{"one", append(chain("a.test.", "b.test."), a("b.test.")), ""},
+		{"out of order", append([]dns.RR{a("c.test.")}, chain("a.test.", "b.test.", "c.test.")...), ""},
+		{"eleven", append(chain(long[:12]...), a(long[11])), ""},
+		{"twelve", append(chain(long...), a(long[12])), hostwise.DNSCNAMELoop},
+		{"loop", chain("a.test.", "b.test.", "a.test."), hostwise.DNSCNAMELoop},
+		{"dangling", chain("a.test.", "b.test."), hostwise.DNSNoData},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, 1, dnscache.Options{}, func(w *world) {
+				w.all("a.test", dns.TypeA, simnet.Rule{Answer: tt.answer})
+				if tt.kind != "" {
+					w.fails("ip4", "a.test", tt.kind, rtt)
+					return
+				}
+				w.gets("ip4", "a.test", rtt, "192.0.2.1")
+			})
+		})
+	}
+}
+
+func TestLookup_Truncated(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		var many []string
+		for i := range 100 {
+			many = append(many, fmt.Sprintf("192.0.2.%d", i))
+		}
+		w.all("a.test", dns.TypeA, simnet.Rule{Truncate: true, Addrs: parse(many...), TTL: 300, Times: 2})
+		w.gets("ip4", "a.test", 3*rtt, many[:64]...) // UDP, TCP connect, TCP answer; 64 are enough
+		if got := w.r.Stats().TCP; got != 1 {
+			t.Errorf("%d queries over TCP, want 1", got)
+		}
+	})
+}
+
+func TestLookup_TruncatedWithoutTCP(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.servers[0].RefuseTCP()
+		w.all("a.test", dns.TypeA, simnet.Rule{Truncate: true, Addrs: parse("192.0.2.1")})
+		w.fails("ip4", "a.test", hostwise.DNSTruncated, 3*rtt)
+	})
+}
+
+func TestLookup_ServerWithoutEDNS(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeA, simnet.Rule{NoEDNS: true, Addrs: parse("192.0.2.1"), TTL: 300})
+		w.all("b.test", dns.TypeA, simnet.Rule{NoEDNS: true, Addrs: parse("192.0.2.2"), TTL: 300})
+		w.gets("ip4", "a.test", 2*rtt, "192.0.2.1")
+		w.gets("ip4", "b.test", rtt, "192.0.2.2") // it is remembered
+	})
+}
+
+func TestLookup_OneFlight(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.host("a.test", 300, "192.0.2.1", "2001:db8::1")
+		var wg sync.WaitGroup
+		for range 1000 {
+			wg.Go(func() { w.gets("ip", "a.test", rtt, "2001:db8::1", "192.0.2.1") })
+		}
+		wg.Wait()
+		w.asked("a.test", dns.TypeA, 1)
+		w.asked("a.test", dns.TypeAAAA, 1)
+		if got, want := w.r.Stats().Coalesced, uint64(2*999); got != want {
+			t.Errorf("Coalesced = %d, want %d", got, want)
+		}
+	})
+}
+
+func TestLookup_CallerCancelDoesNotFailOthers(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeANY, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300, Delay: time.Second})
+		ctx, cancel := context.WithCancelCause(context.Background())
+		var wg sync.WaitGroup
+		for range 999 {
+			wg.Go(func() {
+				_, err := w.r.LookupNetIP(ctx, "ip", "a.test")
+				if d := time.Since(w.start); d != 100*time.Millisecond {
+					t.Errorf("canceled after %v, want 100ms", d)
+				}
+				if !errors.Is(err, context.Canceled) || !errors.Is(err, errStop) || hostwise.KindOf(err) != hostwise.Canceled {
+					t.Errorf("err = %v, want context.Canceled and its cause", err)
+				}
+			})
+		}
+		wg.Go(func() { w.gets("ip", "a.test", time.Second+rtt, "192.0.2.1") })
+		time.Sleep(100 * time.Millisecond)
+		cancel(errStop)
+		wg.Wait()
+		w.asked("a.test", dns.TypeA, 2) // one, and one repetition before the answer
+	})
+}
+
+var errStop = errors.New("stop")
+
+func TestLookup_LastCancelStopsTheQuery(t *testing.T) {
+	inWorld(t, 2, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeANY, simnet.Rule{Silent: true})
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		var wg sync.WaitGroup
+		for range 1000 {
+			wg.Go(func() {
+				_, err := w.r.LookupNetIP(ctx, "ip", "a.test")
+				var e *hostwise.DNSError
+				if !errors.As(err, &e) || e.Kind != hostwise.DNSTimeout || !slices.Equal(e.Asked, []string{"192.0.2.53:53"}) || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("err = %#v, want a time-out of 192.0.2.53:53", err)
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+		w.asked("a.test", dns.TypeA, 1) // no repetition: nobody waits
+	})
+}
+
+func TestLookup_NoNameserverListens(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.net.SetLink(netip.MustParseAddr("192.0.2.53"), simnet.Link{Fault: simnet.Refuse})
+		_, err := w.r.LookupNetIP(context.Background(), "ip4", "a.test")
+		if got := hostwise.KindOf(err); got != hostwise.DNSServerUnreachable {
+			t.Errorf("KindOf(%v) = %s, want %s", err, got, hostwise.DNSServerUnreachable)
+		}
+		if d := time.Since(w.start); d > 100*time.Millisecond {
+			t.Errorf("took %v: a refusal needs no waiting", d)
+		}
+	})
+}
+
+func TestLookup_WithoutAsking(t *testing.T) {
+	hosts := t.TempDir() + "/hosts"
+	if err := os.WriteFile(hosts, []byte("# static\n192.0.2.7 static.test Alias.test\n2001:db8::7 static.test\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	inWorld(t, 1, dnscache.Options{HostsFile: hosts}, func(w *world) {
+		w.gets("ip", "192.0.2.1", 0, "192.0.2.1")
+		w.gets("ip", "2001:db8::1", 0, "2001:db8::1")
+		w.gets("ip", "fe80::1%eth0", 0, "fe80::1%eth0")
+		w.gets("ip", "localhost", 0, "::1", "127.0.0.1")
+		w.gets("ip4", "db.localhost.", 0, "127.0.0.1")
+		w.gets("ip", "static.test", 0, "2001:db8::7", "192.0.2.7")
+		w.gets("ip", "alias.TEST", 0, "192.0.2.7")
+		w.fails("ip6", "alias.test", hostwise.DNSNoData, 0)
+		w.fails("ip4", "2001:db8::1", hostwise.DNSNoData, 0)
+		w.fails("ip", "x.invalid", hostwise.DNSNXDomain, 0)
+		w.fails("ip", "x.onion", hostwise.DNSNXDomain, 0)
+		for _, bad := range []string{"", ".", "a..b", ".a", "127.1", "0x7f000001", "1.2.3.4.5", "a b", "a/b", "exämple.test", string(make([]byte, 64)), "a.0x7F"} {
+			w.fails("ip", bad, hostwise.DNSBadName, 0)
+		}
+		w.fails("tcp", "a.test", hostwise.DNSBadName, 0)
+		if n := len(w.servers[0].Queries()); n != 0 {
+			t.Errorf("%d queries, want none", n)
+		}
+	})
+}
+
+func TestLookup_HostsFileIsReadAgain(t *testing.T) {
+	hosts := t.TempDir() + "/hosts"
+	inWorld(t, 1, dnscache.Options{HostsFile: hosts}, func(w *world) {
+		w.fails("ip4", "static.test", hostwise.DNSNXDomain, rtt)
+		if err := os.WriteFile(hosts, []byte("192.0.2.7 static.test\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		w.gets("ip4", "static.test", 0, "192.0.2.7")
+	})
+}
+
+func TestLookup_DisableIPv6(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{DisableIPv6: true}, func(w *world) {
+		w.host("a.test", 300, "192.0.2.1", "2001:db8::1")
+		w.gets("ip", "a.test", rtt, "192.0.2.1")
+		w.fails("ip6", "a.test", hostwise.DNSNoData, 0)
+		w.asked("a.test", dns.TypeAAAA, 0)
+	})
+}
+
+func TestSubscribe_LateAnswerReachesTheCache(t *testing.T) {
+	for _, tt := range []struct {
+		delay   time.Duration
+		queries int
+	}{{900 * time.Millisecond, 1}, {1200 * time.Millisecond, 2}} {
+		inWorld(t, 1, dnscache.Options{}, func(w *world) {
+			w.all("a.test", dns.TypeAAAA, simnet.Rule{Addrs: parse("2001:db8::1"), TTL: 300, Delay: tt.delay})
+			s := w.r.Subscribe("ip6", "a.test", func(string, []netip.Addr, error) {})
+			s.Stop()
+			time.Sleep(2 * time.Second)
+			before := w.servers[0].Count("a.test", dns.TypeAAAA)
+			w.r.LookupNetIP(context.Background(), "ip6", "a.test")
+			if got := w.servers[0].Count("a.test", dns.TypeAAAA) > before; got != (tt.queries > 1) {
+				t.Errorf("after %v: asked again = %v", tt.delay, got)
+			}
+		})
+	}
+}
+
+func TestPrefetch(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		var names []string
+		for i := range 200 {
+			names = append(names, fmt.Sprintf("h%d.test", i))
+			w.host(names[i], 300, "192.0.2.1")
+		}
+		results := w.r.Prefetch(context.Background(), append(names, "h0.test", "none.test"))
+		if d := time.Since(w.start); d != 4*rtt { // 201 names, 64 at a time
+			t.Errorf("took %v, want %v", d, 4*rtt)
+		}
+		if len(results) != 201 || results[0].Err != nil || hostwise.KindOf(results[200].Err) != hostwise.DNSNXDomain {
+			t.Errorf("results = %d, first %v, last %v", len(results), results[0], results[len(results)-1])
+		}
+		w.gets("ip", "h77.test", 0, "192.0.2.1")
+		w.r.Forget("h77.test")
+		w.gets("ip", "h77.test", rtt, "192.0.2.1")
+	})
+}
+
+func TestMaxHosts(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{MaxHosts: 1000}, func(w *world) {
+		for i := range 5000 {
+			w.host(fmt.Sprintf("h%d.test", i), 300, "192.0.2.1")
+			w.r.LookupNetIP(context.Background(), "ip4", fmt.Sprintf("h%d.test", i))
+		}
+		s := w.r.Stats()
+		if s.Entries > 1000 || s.Entries < 900 || s.Evictions != uint64(5000-s.Entries) {
+			t.Errorf("Entries = %d, Evictions = %d, want about 1000 and the rest", s.Entries, s.Evictions)
+		}
+	})
+}
+
+func TestClose(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeA, simnet.Rule{Silent: true})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := w.r.LookupNetIP(context.Background(), "ip4", "a.test")
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("err = %v, want net.ErrClosed", err)
+			}
+		})
+		time.Sleep(time.Millisecond)
+		w.r.Close()
+		w.r.Close()
+		wg.Wait()
+		if _, err := w.r.LookupNetIP(context.Background(), "ip4", "b.test"); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("err after Close = %v, want net.ErrClosed", err)
+		}
+	})
+}
+
+func TestNew_Errors(t *testing.T) {
+	for _, o := range []dnscache.Options{
+		{Servers: []string{"example.com"}},
+		{Servers: []string{"192.0.2.1:0"}},
+		{Servers: []string{"tls://192.0.2.1"}},
+		{Servers: []string{"quic://192.0.2.1"}},
+		{Servers: []string{"192.0.2.1"}, Timeout: -1},
+		{Servers: []string{"192.0.2.1"}, Tries: -1},
+		{Servers: []string{"192.0.2.1"}, MinTTL: 2, MaxTTL: 1},
+	} {
+		if r, err := dnscache.New(&o); err == nil {
+			t.Errorf("New(%+v) succeeded", o)
+			r.Close()
+		}
+	}
+}
