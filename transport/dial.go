@@ -123,6 +123,7 @@ type dial struct {
 	ctx        context.Context // of the attempts
 	answers    [2][]netip.Addr
 	errs       [2]*hostwise.DNSError
+	leave      func()    // set once it is this dial's turn to connect
 	connecting time.Time // of the first attempt: the connect's clock starts
 	announced  bool      // DNSDone
 	denied     *hostwise.DeniedError
@@ -146,47 +147,53 @@ func (t *Transport) newDial(network, address, key string, p *permit) (*dial, err
 	}, nil
 }
 
-// run dials, when it is this dial's turn, and settles the account.
+// run dials and settles the account.
 func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	if !d.deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, d.deadline)
 		defer cancel()
 	}
-	conn, err := d.takeTurn(ctx)
-	d.state.finish(err)
-	return conn, err
-}
-
-// takeTurn waits for what bounds the dials, and races.
-func (d *dial) takeTurn(ctx context.Context) (net.Conn, error) {
-	leave, err := d.t.contacts.enter(ctx, d)
-	if err != nil {
-		d.t.breaker.release(d.permit)
-		return nil, err
-	}
-	defer leave() // after the charge, so that those who wait see it
-	if err := d.t.conns.acquire(ctx, d.t.closing); err != nil {
-		d.t.breaker.release(d.permit)
-		return nil, d.state.interrupted(err)
-	}
 	d.t.counters.dials.Add(1)
-	conn, err := d.raceAddresses(ctx, d.t.routes)
+	won, err := d.raceAddresses(ctx, d.t.routes)
 	if d.unrouted && hostwise.KindOf(err) == hostwise.DNSNoData {
 		// Perhaps the family without a default route has a way to just
 		// this host: a private network, a loopback address.
-		conn, err = d.raceAddresses(ctx, nil)
+		won, err = d.raceAddresses(ctx, nil)
 	}
 	if err != nil {
-		d.t.conns.release()
 		d.settle(err)
+	}
+	if d.leave != nil { // after the charge, so that those who wait see it
+		d.leave()
+	}
+	d.state.finish(err)
+	switch {
+	case err != nil:
+		if d.leave != nil {
+			d.t.conns.release()
+		}
 		return nil, err
+	case won.tls != nil:
+		return won.tls, nil
 	}
-	conn.onClose = d.t.conns.release
-	if conn.tls != nil {
-		return conn.tls, nil
+	return won, nil
+}
+
+// takeTurn waits for what bounds the connections, between resolving and
+// connecting.
+func (d *dial) takeTurn(ctx context.Context) error {
+	d.state.wait()
+	leave, err := d.t.contacts.enter(ctx, d)
+	if err != nil {
+		return err
 	}
-	return conn, nil
+	if err := d.t.conns.acquire(ctx, d.t.closing); err != nil {
+		leave()
+		return d.state.interrupted(err)
+	}
+	d.leave = leave
+	return nil
 }
 
 // settle charges a failed dial, or gives back its permit.
@@ -212,6 +219,9 @@ func chargesProxy(err error) bool {
 // fairShare reports whether a host that was waited for had its time, or
 // failed by itself.
 func (d *dial) fairShare(err error) bool {
+	if d.connecting.IsZero() {
+		return false
+	}
 	if d.deadline.IsZero() || time.Now().Before(d.deadline) {
 		return true
 	}
@@ -248,6 +258,12 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	defer timer.Stop()
 	for {
 		now := time.Now()
+		if d.leave == nil && d.race.Ready(now) {
+			if err := d.takeTurn(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		wake := d.startAttempts(now)
 		if d.lost(now) {
 			return nil, d.failed()
@@ -352,6 +368,7 @@ func (d *dial) handle(ev event) (*conn, error) {
 		return nil, nil
 	case ev.err == nil:
 		d.t.memory.won(d.key, ev.addr.Addr(), d.state.tried(), now)
+		ev.conn.onClose = d.t.conns.release
 		return ev.conn, nil
 	}
 	if phase := d.state.failed(ev.attempt, ev.err, now); phase == hostwise.PhaseConnect {

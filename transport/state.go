@@ -40,6 +40,13 @@ func (s *dialState) resolve(asked func() []string) {
 	s.resolving, s.asked = true, asked
 }
 
+// wait notes that resolving has come far enough to connect.
+func (s *dialState) wait() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resolving = false
+}
+
 // started notes a new attempt and returns its index.
 func (s *dialState) started(a netip.AddrPort, now time.Time) int {
 	s.mu.Lock()

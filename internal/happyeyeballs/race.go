@@ -122,6 +122,12 @@ func (r *Race) Failed(now time.Time) {
 	}
 }
 
+// Ready reports whether Next has an address to start at now.
+func (r *Race) Ready(now time.Time) bool {
+	_, ok := r.nextFamily()
+	return ok && !now.Before(r.startAt(now))
+}
+
 // Next returns the address to start at now, if there is one, and counts it
 // as started; the caller asks again until there is none. wake is then the
 // time at which there will be one without further events, or zero.
@@ -130,11 +136,7 @@ func (r *Race) Next(now time.Time) (start netip.Addr, wake time.Time) {
 	if !ok {
 		return netip.Addr{}, time.Time{}
 	}
-	at := r.nextAt
-	if r.started == 0 {
-		at = r.firstAt(now)
-	}
-	if now.Before(at) {
+	if at := r.startAt(now); now.Before(at) {
 		return netip.Addr{}, at
 	}
 	start, r.queue[f] = r.queue[f][0], r.queue[f][1:]
@@ -155,11 +157,14 @@ func (r *Race) nextFamily() (f Family, ok bool) {
 	return f, len(r.queue[f]) > 0 && r.started < MaxAttempts
 }
 
-// firstAt is the time of the first start: at once when the preferred family
-// has answered, whatever it said, and else after the resolution delay
-// (RFC 8305, section 3).
-func (r *Race) firstAt(now time.Time) time.Time {
-	if r.answered[r.cfg.Prefer] {
+// startAt is the time before which nothing starts. The first attempt starts
+// at once when the preferred family has answered, whatever it said, and else
+// after the resolution delay (RFC 8305, section 3).
+func (r *Race) startAt(now time.Time) time.Time {
+	switch {
+	case r.started > 0:
+		return r.nextAt
+	case r.answered[r.cfg.Prefer]:
 		return now
 	}
 	return r.usable.Add(r.cfg.ResolutionDelay)

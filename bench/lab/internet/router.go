@@ -1,0 +1,202 @@
+//go:build linux
+
+package internet
+
+import (
+	"encoding/binary"
+	"io"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hostwise-go/hostwise/bench/lab/world"
+)
+
+// router carries IP packets between the client's and the internet's device,
+// with the delay, the losses and the black holes of each path.
+type router struct {
+	w                *world.World
+	client, internet io.Reader
+	toClient         *delayQueue
+	toInternet       *delayQueue
+	v4, v6           []path // by world.Slot
+
+	packets, stray                           atomic.Int64
+	syn4, syn6, synRetransmitted, synDropped atomic.Int64
+
+	mu      sync.Mutex // protects lastSYN
+	lastSYN map[flow]uint32
+}
+
+// path is the way to one address.
+type path struct {
+	exists    bool
+	oneWay    time.Duration
+	host      int           // index, or resolverPath
+	treatment atomic.Uint32 // a world.Treatment; it changes during a run
+	syns      atomic.Uint64
+}
+
+const resolverPath = -1
+
+func (p *path) treat(t world.Treatment) { p.treatment.Store(uint32(t)) }
+
+func (p *path) is(t world.Treatment) bool { return world.Treatment(p.treatment.Load()) == t }
+
+// flow is a TCP connection, as far as the client can have two to one port.
+type flow struct {
+	dst     netip.Addr
+	srcPort uint16
+}
+
+func newRouter(w *world.World, client, internet io.ReadWriter) *router {
+	r := &router{
+		w:          w,
+		client:     client,
+		internet:   internet,
+		toClient:   newDelayQueue(client),
+		toInternet: newDelayQueue(internet),
+		v4:         make([]path, world.V4Slots),
+		v6:         make([]path, world.V6Slots(len(w.Hosts))),
+		lastSYN:    map[flow]uint32{},
+	}
+	add := func(ip netip.Addr, host int, rtt time.Duration, t world.Treatment) {
+		p := r.slot(ip)
+		p.exists, p.oneWay, p.host = true, rtt/2, host
+		p.treat(t)
+	}
+	for _, h := range w.Hosts {
+		for _, a := range h.V4 {
+			add(a.IP, h.Index, h.RTT4, a.Treatment)
+		}
+		if h.Moved != nil {
+			add(h.Moved.IP, h.Index, h.RTT4, h.Moved.Treatment)
+		}
+		for _, a := range h.V6 {
+			add(a.IP, h.Index, h.RTT6, a.Treatment)
+		}
+	}
+	for k, ip := range world.Resolvers {
+		rtt := time.Duration(w.Scenario.ResolverRTT[k] * float64(time.Millisecond))
+		add(ip, resolverPath, rtt, world.Deliver)
+	}
+	return r
+}
+
+func (r *router) slot(ip netip.Addr) *path {
+	table := r.v6
+	if ip.Is4() {
+		table = r.v4
+	}
+	if n := world.Slot(ip); n >= 0 && n < len(table) {
+		return &table[n]
+	}
+	return nil
+}
+
+// path returns the path to an address, nil if nobody has it.
+func (r *router) path(ip netip.Addr) *path {
+	if p := r.slot(ip); p != nil && p.exists {
+		return p
+	}
+	return nil
+}
+
+// host returns the web server that has an address, or nil.
+func (r *router) host(ip netip.Addr) *world.Host {
+	if p := r.path(ip); p != nil && p.host != resolverPath {
+		return r.w.Hosts[p.host]
+	}
+	return nil
+}
+
+// run carries packets until a device is closed.
+func (r *router) run() {
+	go r.toInternet.run()
+	go r.toClient.run()
+	go forEachPacket(r.client, r.fromClient)
+	forEachPacket(r.internet, r.fromInternet)
+}
+
+func forEachPacket(device io.Reader, f func(packet []byte)) {
+	buf := make([]byte, 65536)
+	for {
+		n, err := device.Read(buf)
+		if err != nil {
+			return
+		}
+		f(buf[:n])
+	}
+}
+
+func (r *router) fromInternet(packet []byte) {
+	ip, ok := parseIP(packet)
+	if !ok {
+		r.stray.Add(1)
+		return
+	}
+	p := r.path(ip.src)
+	if p == nil {
+		r.stray.Add(1)
+		return
+	}
+	if p.is(world.Drop) {
+		return
+	}
+	r.packets.Add(1)
+	r.toClient.put(packet, p.oneWay)
+}
+
+func (r *router) fromClient(packet []byte) {
+	ip, ok := parseIP(packet)
+	if !ok {
+		r.stray.Add(1)
+		return
+	}
+	p := r.path(ip.dst)
+	if p == nil {
+		r.stray.Add(1)
+		return
+	}
+	r.packets.Add(1)
+	if p.host != resolverPath && ip.isTCP(packet) {
+		flags := packet[ip.length+tcpFlags]
+		if flags&(flagSYN|flagACK) == flagSYN {
+			r.countSYN(packet, ip)
+			if n := p.syns.Add(1); p.is(world.Drop) || r.w.LosesSYN(p.host, ip.dst, n) {
+				r.synDropped.Add(1)
+				return
+			}
+		}
+		if p.is(world.Reset) {
+			if flags&flagRST == 0 {
+				r.toClient.put(resetFor(packet, ip), 2*p.oneWay)
+			}
+			return
+		}
+	}
+	if p.is(world.Drop) {
+		return
+	}
+	r.toInternet.put(packet, p.oneWay)
+}
+
+// countSYN tells a new connection from the retransmission of a SYN.
+func (r *router) countSYN(packet []byte, ip ipHeader) {
+	tcp := packet[ip.length:]
+	f := flow{ip.dst, binary.BigEndian.Uint16(tcp)}
+	seq := binary.BigEndian.Uint32(tcp[tcpSeq:])
+	r.mu.Lock()
+	last, known := r.lastSYN[f]
+	r.lastSYN[f] = seq
+	r.mu.Unlock()
+	switch {
+	case known && last == seq:
+		r.synRetransmitted.Add(1)
+	case ip.dst.Is4():
+		r.syn4.Add(1)
+	default:
+		r.syn6.Add(1)
+	}
+}
