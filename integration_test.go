@@ -286,4 +286,3 @@ func TestIntegration_NoGoroutineIsLeftAfterClose(t *testing.T) {
 		}
 	}
 }
-

@@ -144,6 +144,8 @@ func wantsHTTP2(base *http.Transport) bool {
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
+//lint:file-ignore SA1019 a base transport may have Dial or DialTLS set: they are honoured or refused, not used
+
 // baseDial returns base's own way to dial an ip:port, or nil if it has none
 // but net/http's default.
 func baseDial(base *http.Transport) dialFunc {

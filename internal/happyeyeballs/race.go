@@ -10,6 +10,7 @@ package happyeyeballs
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -64,7 +65,7 @@ type Config struct {
 	Prefer                 Family
 	Without                [2]bool       // families, by index, that are not asked for
 	ResolutionDelay        time.Duration // 0: the constant
-	ConnectionAttemptDelay time.Duration // 0: the constant
+	ConnectionAttemptDelay time.Duration // 0: the constant; at least the minimum
 	First                  netip.Addr    // the address to put first in its family, if the answer has it
 }
 
@@ -75,7 +76,8 @@ type Race struct {
 	answered [2]bool
 	queue    [2][]netip.Addr // by family, not yet started
 	usable   time.Time       // of the first answer with an address
-	started  int
+	tried    [MaxAttempts]netip.Addr
+	started  int // of these
 	running  int
 	last     Family    // family of the last start
 	lastAt   time.Time // time of the last start
@@ -90,11 +92,13 @@ func New(cfg Config) *Race {
 	if cfg.ConnectionAttemptDelay == 0 {
 		cfg.ConnectionAttemptDelay = ConnectionAttemptDelay
 	}
+	cfg.ConnectionAttemptDelay = max(cfg.ConnectionAttemptDelay, MinimumConnectionAttemptDelay)
 	return &Race{cfg: cfg, answered: cfg.Without, last: cfg.Prefer.Other()}
 }
 
 // Answer records the answer for one family, once. No addresses means a
-// negative answer or an error; both count as answers. The slice is kept.
+// negative answer or an error; both count as answers. The slice is kept. An
+// address that it has twice is tried once.
 func (r *Race) Answer(now time.Time, f Family, addrs []netip.Addr) {
 	if r.answered[f] {
 		return
@@ -108,8 +112,17 @@ func (r *Race) Answer(now time.Time, f Family, addrs []netip.Addr) {
 			break
 		}
 	}
+	r.skipTried(f)
 	if len(addrs) > 0 && r.usable.IsZero() {
 		r.usable = now
+	}
+}
+
+// skipTried takes addresses that were started already off the front of a
+// queue.
+func (r *Race) skipTried(f Family) {
+	for len(r.queue[f]) > 0 && slices.Contains(r.tried[:r.started], r.queue[f][0]) {
+		r.queue[f] = r.queue[f][1:]
 	}
 }
 
@@ -141,8 +154,11 @@ func (r *Race) Next(now time.Time) (start netip.Addr, wake time.Time) {
 	}
 	start, r.queue[f] = r.queue[f][0], r.queue[f][1:]
 	r.nextAt = now.Add(r.cfg.ConnectionAttemptDelay * growth[r.started])
+	r.tried[r.started] = start
 	r.started++
 	r.running++
+	r.skipTried(IPv6)
+	r.skipTried(IPv4)
 	r.last, r.lastAt = f, now
 	return start, time.Time{}
 }
