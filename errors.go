@@ -364,7 +364,7 @@ func (e *HostDownError) LogValue() slog.Value {
 // DeniedError says that the address guard refused to connect.
 type DeniedError struct {
 	Host string     // host:port of the request's URL
-	Addr netip.Addr // the refused address
+	Addr netip.Addr // the refused address; zero when no address was looked at
 	Rule string     // the rule that refused it, such as "private-use (RFC 1918)"
 }
 
@@ -372,6 +372,9 @@ func (e *DeniedError) kind() Kind   { return PolicyDenied }
 func (e *DeniedError) phase() Phase { return PhaseConnect }
 
 func (e *DeniedError) Error() string {
+	if !e.Addr.IsValid() {
+		return fmt.Sprintf("dial %s: denied: %s", e.Host, e.Rule)
+	}
 	return fmt.Sprintf("dial %s: address %s denied: %s", e.Host, e.Addr, e.Rule)
 }
 

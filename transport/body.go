@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"sync"
 
 	"github.com/hostwise-go/hostwise"
@@ -19,8 +20,12 @@ type body struct {
 	once   sync.Once
 }
 
-// newBody wraps b, keeping the Writer of a 101 response.
+// newBody wraps b, keeping the Writer of a 101 response, and what is no body.
 func newBody(b io.ReadCloser, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
+	if b == http.NoBody {
+		cancel(errBodyDone)
+		return b
+	}
 	w := &body{ReadCloser: b, j: j, cancel: cancel}
 	if rw, ok := b.(io.Writer); ok {
 		return struct {
@@ -54,7 +59,10 @@ func (b *body) Close() error {
 // explain makes a typed error of one in the middle of the body. It charges
 // nobody: the host has answered.
 func (b *body) explain(err error) error {
-	e := &hostwise.RequestError{Host: b.j.key, Addr: b.j.addr, Phase: hostwise.PhaseBody, Kind: requestKind(err), Err: err}
+	b.j.mu.Lock()
+	addr := b.j.addr()
+	b.j.mu.Unlock()
+	e := &hostwise.RequestError{Host: b.j.key, Addr: addr, Phase: hostwise.PhaseBody, Kind: requestKind(err), Err: err}
 	if ctxErr := failure.Context(b.j.Context); ctxErr != nil {
 		e.Kind, e.Err = contextKind(ctxErr, hostwise.HTTPBodyTimeout), ctxErr
 	}

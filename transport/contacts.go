@@ -2,8 +2,6 @@ package transport
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -54,7 +52,7 @@ func (c *contacts) enter(ctx context.Context, d *dial) (leave func(), err error)
 		case <-ctx.Done():
 			err = failure.Context(ctx)
 		case <-d.t.closing:
-			err = fmt.Errorf("the transport is closed: %w", net.ErrClosed)
+			err = errClosed
 		}
 
 		c.mu.Lock()

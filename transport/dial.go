@@ -98,8 +98,12 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		return nil, err
 	}
 	conn, err := d.run(ctx)
-	if err == nil && j.proxy != nil {
+	switch {
+	case err != nil:
+	case j.proxy != nil:
 		t.breaker.success(key, permit)
+	case j.isOver(): // a connection in time for nobody says nothing of answers
+		t.breaker.release(permit)
 	}
 	return conn, err
 }
@@ -188,7 +192,7 @@ func (d *dial) takeTurn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.t.conns.acquire(ctx, d.t.closing); err != nil {
+	if err := d.t.conns.acquire(ctx, d.t); err != nil {
 		leave()
 		return d.state.interrupted(err)
 	}
@@ -283,7 +287,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 		case <-ctx.Done():
 			return nil, d.state.interrupted(failure.Context(ctx))
 		case <-d.t.closing:
-			return nil, d.state.interrupted(fmt.Errorf("the transport is closed: %w", net.ErrClosed))
+			return nil, d.state.interrupted(errClosed)
 		}
 	}
 }

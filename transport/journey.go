@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -31,8 +32,8 @@ type journey struct {
 	over   bool       // RoundTrip is about to return: no hook after this
 	dials  int
 	dial   *dialState // the latest
-	addr   netip.AddrPort
-	gotAt  time.Time // when the connection was obtained
+	gotAt  time.Time  // when the connection was obtained
+	conn   net.Conn
 	reused bool
 }
 
@@ -59,14 +60,21 @@ func (j *journey) traced() context.Context {
 }
 
 func (j *journey) gotConn(i httptrace.GotConnInfo) {
+	j.hooks.Lock() // the user's GotConn comes next, and no hook of a dial after that
+	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.gotAt, j.reused = time.Now(), i.Reused
-	if i.Conn != nil && j.proxy == nil {
-		if a := i.Conn.RemoteAddr(); a != nil {
-			j.addr, _ = netip.ParseAddrPort(a.String())
+	j.gotAt, j.conn, j.reused = time.Now(), i.Conn, i.Reused
+}
+
+// addr is the server's address, as far as it is known. j.mu is held.
+func (j *journey) addr() (a netip.AddrPort) {
+	if j.conn != nil && j.proxy == nil {
+		if remote := j.conn.RemoteAddr(); remote != nil {
+			a, _ = netip.ParseAddrPort(remote.String())
 		}
 	}
+	return a
 }
 
 const (
@@ -107,7 +115,7 @@ func (j *journey) end() snapshot {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.over = true
-	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr, dial: j.dial}
+	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial}
 	if s.connected {
 		s.waited = time.Since(j.gotAt)
 	} else if j.dial != nil {
@@ -129,7 +137,15 @@ func (j *journey) begin(d *dialState) error {
 	return nil
 }
 
-// hook runs one of the user's trace hooks, if the request is not over.
+// isOver reports whether RoundTrip no longer waits.
+func (j *journey) isOver() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.over
+}
+
+// hook runs one of the user's trace hooks, if the request still waits for a
+// connection.
 func (j *journey) hook(run func(*httptrace.ClientTrace)) {
 	user := httptrace.ContextClientTrace(j.Context)
 	if user == nil {
@@ -138,9 +154,9 @@ func (j *journey) hook(run func(*httptrace.ClientTrace)) {
 	j.hooks.Lock()
 	defer j.hooks.Unlock()
 	j.mu.Lock()
-	over := j.over
+	waits := !j.over && j.gotAt.IsZero()
 	j.mu.Unlock()
-	if !over {
+	if waits {
 		run(user)
 	}
 }

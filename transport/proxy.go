@@ -25,8 +25,11 @@ func (t *Transport) chooseProxy(j *journey, r *http.Request) (err error) {
 	if p, ok := j.Context.Value(proxyKey{}).(func(*http.Request) (*url.URL, error)); ok {
 		proxy = p
 	}
-	if proxy != nil {
-		j.proxy, err = proxy(r)
+	if proxy == nil {
+		return nil
+	}
+	if j.proxy, err = proxy(r); err == nil && j.proxy != nil && t.opt.PublicOnly {
+		err = &hostwise.DeniedError{Host: j.key, Rule: "PublicOnly cannot vouch for a host that proxy " + j.proxy.Host + " resolves; do without one of the two"}
 	}
 	return err
 }

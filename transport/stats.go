@@ -1,52 +1,12 @@
 package transport
 
 import (
-	"context"
-	"fmt"
 	"maps"
-	"net"
 	"sync"
 	"sync/atomic"
 
 	"github.com/hostwise-go/hostwise"
-	"github.com/hostwise-go/hostwise/internal/failure"
 )
-
-// connLimit bounds the connections of a Transport.
-type connLimit struct {
-	slots chan struct{} // nil: no bound
-	open  *atomic.Int64
-}
-
-func newConnLimit(n int) connLimit {
-	l := connLimit{open: new(atomic.Int64)}
-	if n > 0 {
-		l.slots = make(chan struct{}, n)
-	}
-	return l
-}
-
-// acquire waits for room for one more connection.
-func (l connLimit) acquire(ctx context.Context, closing <-chan struct{}) error {
-	if l.slots != nil {
-		select {
-		case l.slots <- struct{}{}:
-		case <-ctx.Done():
-			return failure.Context(ctx)
-		case <-closing:
-			return fmt.Errorf("the transport is closed: %w", net.ErrClosed)
-		}
-	}
-	l.open.Add(1)
-	return nil
-}
-
-func (l connLimit) release() {
-	l.open.Add(-1)
-	if l.slots != nil {
-		<-l.slots
-	}
-}
 
 type counters struct {
 	requests, responses, dials, attempts atomic.Uint64

@@ -29,7 +29,7 @@ type Transport struct {
 	breaker  *breaker
 	contacts contacts
 	memory   *memory
-	conns    connLimit
+	conns    *connLimit
 	counters counters
 
 	closing chan struct{} // closed by Close
@@ -117,7 +117,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	key := hostPort(req.URL)
 	ctx := req.Context()
-	if err := failure.Context(ctx); err != nil {
+	err := failure.Context(ctx)
+	if err == nil {
+		err = t.closed()
+	}
+	if err != nil {
 		closeBody(req)
 		return nil, &hostwise.RequestError{Host: key, Kind: contextKind(err, hostwise.Deadline), Err: err}
 	}
@@ -192,6 +196,18 @@ func (t *Transport) Close() error {
 	}
 	return nil
 }
+
+// closed returns an error once Close was called.
+func (t *Transport) closed() error {
+	select {
+	case <-t.closing:
+		return errClosed
+	default:
+		return nil
+	}
+}
+
+var errClosed = fmt.Errorf("the transport is closed: %w", net.ErrClosed)
 
 // hostPort is the host:port that u leads to, in lower case.
 func hostPort(u *url.URL) string {
