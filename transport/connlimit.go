@@ -36,18 +36,14 @@ func (l *connLimit) acquire(ctx context.Context, t *Transport) error {
 		if last := l.roomAt.Load(); now-last >= int64(makeRoomEvery) && l.roomAt.CompareAndSwap(last, now) {
 			t.inner.CloseIdleConnections()
 		}
-		timer := time.NewTimer(makeRoomEvery)
 		select {
 		case l.slots <- struct{}{}:
-			timer.Stop()
 			l.open.Add(1)
 			return nil
-		case <-timer.C:
+		case <-time.After(makeRoomEvery):
 		case <-ctx.Done():
-			timer.Stop()
 			return failure.Context(ctx)
 		case <-t.closing:
-			timer.Stop()
 			return errClosed
 		}
 	}

@@ -39,7 +39,11 @@ func starts(t *testing.T, c Config, script []event) (log []string) {
 	r := New(c)
 	var now time.Duration
 	for {
+		ready := r.Ready(at(now))
 		addr, wake := r.Next(at(now))
+		if addr.IsValid() != ready {
+			t.Fatalf("at %v: Ready() = %v, but Next = %v", now, ready, addr)
+		}
 		if addr.IsValid() {
 			log = append(log, fmt.Sprintf("%v %v", now, addr))
 			continue
@@ -124,6 +128,11 @@ func TestRace(t *testing.T) {
 			[]string{"0s 192.0.2.1", "250ms 192.0.2.2"}},
 		{"4: an address is tried once, however often it was answered", Config{}, []event{{0, "6"}, {0, "4 192.0.2.1 192.0.2.1 192.0.2.2 192.0.2.1"}},
 			[]string{"0s 192.0.2.1", "250ms 192.0.2.2"}},
+		{"4: also when both families answer it", Config{}, []event{{0, "6 2001:db8::1 2001:db8::2"}, {0, "4 2001:db8::1"}, {time.Second, ""}},
+			[]string{"0s 2001:db8::1", "250ms 2001:db8::2"}},
+		{"4: in either order", Config{Prefer: IPv4}, []event{{0, "4 2001:db8::1"}, {10 * ms, "6 2001:db8::1 2001:db8::1"}}, []string{"0s 2001:db8::1"}},
+		{"4: the other family's turn comes when it has something new", Config{Prefer: IPv4}, []event{{0, "4 192.0.2.1 192.0.2.2"}, {0, "6 192.0.2.2 192.0.2.1 192.0.2.3"}},
+			[]string{"0s 192.0.2.1", "250ms 192.0.2.2", "500ms 192.0.2.3"}},
 
 		{"5: the delay grows x1, x1, x2, x4 and no more", Config{}, []event{{0, many("6", 8)}},
 			[]string{"0s 2001:db8::1", "250ms 2001:db8::2", "500ms 2001:db8::3", "1s 2001:db8::4", "2s 2001:db8::5", "3s 2001:db8::6", "4s 2001:db8::7", "5s 2001:db8::8"}},
@@ -289,7 +298,11 @@ func fuzzRace(t *testing.T, script []byte) {
 		if step > 1000 {
 			t.Fatalf("the race does not end: at %v, %d started, %d running", now, len(started), len(running))
 		}
+		ready := r.Ready(at(now))
 		addr, wake := r.Next(at(now))
+		if addr.IsValid() != ready {
+			t.Fatalf("at %v: Ready() = %v, but Next = %v", now, ready, addr)
+		}
 		if addr.IsValid() {
 			switch {
 			case len(started) > 0 && now-last < MinimumConnectionAttemptDelay:
