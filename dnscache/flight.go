@@ -12,13 +12,14 @@ import (
 )
 
 const (
-	retransmitAfter  = 400 * time.Millisecond // a lost packet costs this
-	retransmitBurst  = 20                     // retransmissions free of
-	retransmitShare  = 10                     // the budget: one in ten queries
-	lateAnswersFor   = time.Second            // a flight nobody waits for any more may still fill the cache
-	firstFailureTTL  = time.Second            // RFC 9520, section 3.2
-	lastFailureTTL   = 5 * time.Minute
-	failureTTLGrowth = 2
+	retransmitAfter = 400 * time.Millisecond // a lost packet costs this
+	retransmitBurst = 20                     // retransmissions free of
+	retransmitShare = 10                     // the budget: one in ten queries
+	lateAnswersFor  = time.Second            // a flight nobody waits for any more may still fill the cache
+	firstFailureTTL = time.Second            // RFC 9520, section 3.2
+	lastFailureTTL  = 5 * time.Minute
+	patience        = 1800 * time.Millisecond // then a stale answer will do: RFC 8767, section 5
+	staleFor        = 30 * time.Second        // a stale answer is used without asking again: RFC 8767, section 5
 )
 
 // flightKey says what a flight asks for.
@@ -39,6 +40,7 @@ type flight struct {
 	flightKey
 	waiters  []waiter
 	over     bool
+	ahead    bool // a refresh ahead of the expiry: needs no waiter
 	start    time.Time
 	deadline time.Time
 
@@ -48,6 +50,8 @@ type flight struct {
 	tcp     bool      // ask over TCP from now on
 	failed  result    // the last reply that was no answer to the question
 	from    string    // and who gave it
+	sendAt  time.Time // of the next repetition
+	stale   *record   // what will do when the callers' patience is over
 	next    time.Time // of tick
 	index   int       // in Resolver.schedule
 }
@@ -59,7 +63,7 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, ok b
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		return r.failure(k, &hostwise.DNSError{Host: k.name, Kind: hostwise.Canceled, Err: net.ErrClosed}), false
+		return closedRecord(k.name), false
 	}
 	if f := r.flights[k]; f != nil {
 		f.waiters = append(f.waiters, w)
@@ -68,19 +72,45 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, ok b
 		r.counters.coalesced.Add(1)
 		return nil, true
 	}
-	if rec := r.cache.get(k.name)[k.family]; rec.valid(now) {
+	if rec := r.cache.records(k.name)[k.family]; rec.valid(r.clock.exact()) {
 		r.mu.Unlock()
 		return rec, false
 	}
-	f := &flight{flightKey: k, waiters: []waiter{w}, start: now, deadline: now.Add(r.opt.lookupTime()), asked: make([]uint8, len(r.servers))}
+	r.takeOff(k, w, now)
+	return nil, true
+}
+
+// refresh asks for k again although it is in the cache.
+func (r *Resolver) refresh(k flightKey) {
+	r.mu.Lock()
+	if r.closed || r.flights[k] != nil {
+		r.mu.Unlock()
+		return
+	}
+	r.counters.refreshes.Add(1)
+	r.takeOff(k, nil, time.Now())
+}
+
+// takeOff starts a flight; without a waiter, one that needs none. r.mu is
+// held, and released.
+func (r *Resolver) takeOff(k flightKey, w waiter, now time.Time) {
+	f := &flight{flightKey: k, ahead: w == nil, start: now, deadline: now.Add(r.opt.lookupTime()), asked: make([]uint8, len(r.servers)), index: -1}
+	if w != nil {
+		f.waiters = []waiter{w}
+	}
+	if old := r.cache.records(k.name)[k.family]; r.usableStale(old, r.clock.exact()) && w != nil {
+		f.stale = old
+	}
 	r.flights[k] = f
-	f.index = -1
 	q := r.plan(f, now)
 	r.mu.Unlock()
 	r.counters.misses.Add(1)
 	r.send(q)
 	r.probe(f, q.server, now)
-	return nil, true
+}
+
+func closedRecord(name string) *record {
+	return &record{state: failed, err: &hostwise.DNSError{Host: name, Kind: hostwise.Canceled, Err: net.ErrClosed}}
 }
 
 // leave takes w off the flight for k. A flight without waiters goes on for
@@ -93,7 +123,7 @@ func (r *Resolver) leave(k flightKey, w waiter, linger time.Duration) {
 		return
 	}
 	f.waiters = slices.DeleteFunc(f.waiters, func(x waiter) bool { return x == w })
-	if len(f.waiters) > 0 {
+	if len(f.waiters) > 0 || f.ahead {
 		r.mu.Unlock()
 		return
 	}
@@ -124,14 +154,13 @@ func (r *Resolver) over(f *flight) bool {
 
 // finish ends the flight with an outcome: it is cached, then told to all.
 func (r *Resolver) finish(f *flight, rec *record) {
+	now := r.clock.exact()
 	r.mu.Lock()
 	if f.over {
 		r.mu.Unlock()
 		return
 	}
-	if rec.err == nil || rec.remember {
-		r.cache.put(f.name, f.family, rec)
-	}
+	rec = r.remember(f.flightKey, rec, now)
 	r.end(f)
 	waiters := f.waiters
 	f.waiters = nil
@@ -139,6 +168,59 @@ func (r *Resolver) finish(f *flight, rec *record) {
 	for _, w := range waiters {
 		w.answered(f.family, rec)
 	}
+}
+
+// remember puts an outcome into the cache and returns what callers get. A
+// failure does not replace an answer: one that holds is left alone, and one
+// that does not hold any longer is used again for a while. A failure is
+// remembered for a second, and twice as long each time it happens again
+// (RFC 9520, section 3.2), unless the fault is our own.
+func (r *Resolver) remember(k flightKey, rec *record, now int64) *record {
+	if rec.state != failed {
+		r.cache.put(k.name, k.family, rec)
+		return rec
+	}
+	old := r.cache.records(k.name)[k.family]
+	_, ours := failure.Local(rec.err.Err)
+	ours = ours || errors.Is(rec.err.Err, net.ErrClosed)
+	switch {
+	case old.valid(now) && old.state.hasAddrs():
+		return old
+	case r.usableStale(old, now):
+		return r.useStale(k, old, now)
+	case ours:
+		return rec
+	}
+	rec.ttl = firstFailureTTL
+	if old != nil && old.state == failed {
+		rec.ttl = min(2*old.ttl, lastFailureTTL)
+	}
+	rec.expires = now + int64(rec.ttl)
+	r.cache.put(k.name, k.family, rec)
+	return rec
+}
+
+// useStale puts an answer that is out of date back into the cache for a
+// while.
+func (r *Resolver) useStale(k flightKey, old *record, now int64) *record {
+	again := &record{state: stale, addrs: old.addrs, ttl: old.staleAge(now), expires: now + int64(staleFor)}
+	r.cache.put(k.name, k.family, again)
+	return again
+}
+
+// staleAge is for how long an answer has been out of date.
+func (r *record) staleAge(now int64) time.Duration {
+	age := time.Duration(now - r.expires)
+	if r.state == stale {
+		age += r.ttl + staleFor
+	}
+	return age
+}
+
+// usableStale reports whether rec is an answer that is out of date, but will
+// do.
+func (r *Resolver) usableStale(rec *record, now int64) bool {
+	return rec != nil && rec.state.hasAddrs() && r.opt.MaxStale > 0 && rec.staleAge(now) <= r.opt.MaxStale
 }
 
 // plan chooses the next server for f, writes the query down and schedules
@@ -153,8 +235,19 @@ func (r *Resolver) plan(f *flight, now time.Time) *query {
 	if f.sends >= r.maxSends() {
 		gap = r.opt.lookupTime()
 	}
-	r.reschedule(f, minTime(now.Add(gap), f.deadline))
+	r.waitFor(f, now.Add(gap))
 	return q
+}
+
+// waitFor sets when f's question is sent again; a tick comes earlier if a
+// caller's patience or the whole lookup ends earlier. r.mu is held.
+func (r *Resolver) waitFor(f *flight, sendAt time.Time) {
+	f.sendAt = sendAt
+	next := minTime(sendAt, f.deadline)
+	if f.stale != nil {
+		next = minTime(next, f.start.Add(patience))
+	}
+	r.reschedule(f, next)
 }
 
 // maxSends is the number of times a question is sent at most: Tries to each
@@ -210,40 +303,55 @@ func (r *Resolver) overTCP(f *flight) bool {
 	return f.tcp
 }
 
-// tick is called when a flight's time has come: without an answer so far,
-// its question is sent again, or given up.
+// tick is called when a flight's time has come: callers get a stale answer,
+// or the question is sent again, or given up.
 func (r *Resolver) tick(f *flight, now time.Time) {
 	r.mu.Lock()
 	if f.over {
 		r.mu.Unlock()
 		return
 	}
+	if f.stale != nil && !now.Before(f.start.Add(patience)) {
+		r.losePatience(f)
+	}
 	failover := false
 	for _, q := range f.queries {
-		if len(r.servers) > 1 {
+		if len(r.servers) > 1 && !now.Before(f.sendAt) {
 			q.server.silent(now, q.sent)
 		}
 		failover = failover || q.server.isDown()
 	}
-	if !now.Before(f.deadline) {
+	switch {
+	case !now.Before(f.deadline):
 		r.mu.Unlock()
 		r.finish(f, r.timedOut(f))
 		return
-	}
-	if !failover && now.Before(f.start.Add(r.opt.Timeout)) && !r.mayRetransmit() {
-		r.reschedule(f, minTime(f.start.Add(r.opt.Timeout), f.deadline))
+	case now.Before(f.sendAt):
+		r.waitFor(f, f.sendAt)
+	case f.sends >= r.maxSends():
+		r.waitFor(f, f.deadline)
+	case !failover && now.Before(f.start.Add(r.opt.Timeout)) && !r.mayRetransmit():
+		r.waitFor(f, f.start.Add(r.opt.Timeout))
+	default:
+		q := r.plan(f, now)
 		r.mu.Unlock()
+		r.counters.retransmits.Add(1)
+		r.send(q)
 		return
 	}
-	if f.sends >= r.maxSends() {
-		r.reschedule(f, f.deadline)
-		r.mu.Unlock()
-		return
-	}
-	q := r.plan(f, now)
 	r.mu.Unlock()
-	r.counters.retransmits.Add(1)
-	r.send(q)
+}
+
+// losePatience gives f's callers the stale answer; the flight goes on without
+// them. r.mu is held, and released meanwhile.
+func (r *Resolver) losePatience(f *flight) {
+	waiters, rec := f.waiters, r.useStale(f.flightKey, f.stale, r.clock.exact())
+	f.waiters, f.stale, f.ahead = nil, nil, true
+	r.mu.Unlock()
+	for _, w := range waiters {
+		w.answered(f.family, rec)
+	}
+	r.mu.Lock()
 }
 
 // mayRetransmit keeps early retransmissions to a share of the queries, so
@@ -269,7 +377,7 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) bool {
 	q.server.heard(now, now.Sub(q.sent))
 	switch res.kind {
 	case "", hostwise.DNSNXDomain, hostwise.DNSNoData, hostwise.DNSCNAMELoop:
-		r.finish(f, r.record(f, res, q.server.name, now))
+		r.finish(f, r.outcome(f, res, q.server.name))
 	case hostwise.DNSFormErr:
 		if !q.server.noEDNS.Swap(true) { // RFC 6891, section 7
 			r.replyFailed(q, res, true)
@@ -330,7 +438,7 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 	case again != nil:
 		r.send(again)
 	case !waiting:
-		r.finish(f, r.record(f, res, q.server.name, now))
+		r.finish(f, r.outcome(f, res, q.server.name))
 	}
 }
 
@@ -349,7 +457,7 @@ func (r *Resolver) timedOut(f *flight) *record {
 	if f.failed.kind != "" { // somebody said something
 		e.Kind, e.Server, e.Rcode, e.EDE, e.Err = f.failed.kind, f.from, f.failed.rcode, f.failed.ede, f.failed.cause
 	}
-	return r.failure(f.flightKey, e)
+	return &record{state: failed, err: e}
 }
 
 // askedServers names the servers that f's question was sent to. r.mu is
@@ -363,40 +471,23 @@ func (r *Resolver) askedServers(f *flight) (names []string) {
 	return names
 }
 
-// record turns a reply into what the cache and the callers get.
-func (r *Resolver) record(f *flight, res result, server string, now time.Time) *record {
+// outcome turns a reply into a record.
+func (r *Resolver) outcome(f *flight, res result, server string) *record {
+	now := r.clock.exact()
 	if res.kind == "" {
-		return &record{addrs: res.addrs, expires: now.Add(min(max(res.ttl, r.opt.MinTTL), r.opt.MaxTTL))}
+		ttl := min(max(res.ttl, r.opt.MinTTL), r.opt.MaxTTL)
+		return &record{state: positive, addrs: res.addrs, ttl: ttl, expires: now + int64(ttl)}
 	}
 	e := &hostwise.DNSError{Host: f.name, Kind: res.kind, Server: server, Rcode: res.rcode, EDE: res.ede, Err: res.cause}
-	if res.kind == hostwise.DNSServerUnreachable {
+	switch res.kind {
+	case hostwise.DNSNXDomain, hostwise.DNSNoData:
+		return &record{state: negative, err: e, ttl: res.ttl, expires: now + int64(res.ttl)}
+	case hostwise.DNSServerUnreachable:
 		r.mu.Lock()
 		e.Server, e.Asked = "", r.askedServers(f)
 		r.mu.Unlock()
 	}
-	switch res.kind {
-	case hostwise.DNSNXDomain, hostwise.DNSNoData:
-		e.RetryAt = now.Add(res.ttl)
-		return &record{err: e, expires: e.RetryAt, remember: true}
-	}
-	return r.failure(f.flightKey, e)
-}
-
-// failure makes the record of an error that is not a nameserver's word about
-// the name. It is remembered for a second, and twice as long each time it
-// happens again (RFC 9520, section 3.2), unless the fault is our own.
-func (r *Resolver) failure(k flightKey, e *hostwise.DNSError) *record {
-	var closed = errors.Is(e.Err, net.ErrClosed)
-	if _, local := failure.Local(e.Err); local || closed {
-		return &record{err: e}
-	}
-	now := time.Now()
-	ttl := firstFailureTTL
-	if last := r.cache.get(k.name)[k.family]; last != nil && last.failureTTL > 0 {
-		ttl = min(failureTTLGrowth*last.failureTTL, lastFailureTTL)
-	}
-	e.RetryAt = now.Add(ttl)
-	return &record{err: e, expires: e.RetryAt, failureTTL: ttl, remember: true}
+	return &record{state: failed, err: e}
 }
 
 func minTime(a, b time.Time) time.Time {

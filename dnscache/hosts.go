@@ -19,41 +19,40 @@ const hostsRecheck = 5 * time.Second
 // hostsFile holds the names of a hosts(5) file. Readers take no lock.
 type hostsFile struct {
 	path  string
-	table atomic.Pointer[map[string][2][]netip.Addr]
-	due   atomic.Int64 // Unix nanoseconds of the next look at the file
+	table atomic.Pointer[hostsTable]
+	due   atomic.Int64 // time of the next look at the file, on the resolver's clock
 
 	mu    sync.Mutex // one look at a time; protects what follows
 	mtime time.Time
 	size  int64
 }
 
+type hostsTable = map[string][2][]netip.Addr
+
+func (h *hostsFile) isDue(now int64) bool { return now >= h.due.Load() }
+
 // lookup returns the addresses of name by family. A name that is there for
 // one family only has no address in the other, as in package net.
-func (h *hostsFile) lookup(name string, now time.Time) (addrs [2][]netip.Addr, ok bool) {
-	if now.UnixNano() >= h.due.Load() {
-		h.reload(now)
+func (h *hostsFile) lookup(name string) (addrs [2][]netip.Addr, ok bool) {
+	if t := h.table.Load(); t != nil {
+		addrs, ok = (*t)[name]
 	}
-	t := h.table.Load()
-	if t == nil || len(*t) == 0 {
-		return addrs, false
-	}
-	addrs, ok = (*t)[name]
 	return addrs, ok
 }
 
-// reload reads the file again if it has changed. A file that cannot be read
-// has no names.
-func (h *hostsFile) reload(now time.Time) {
+// reload reads the file again if it has changed, and returns the names that
+// are there then. A file that cannot be read has no names.
+func (h *hostsFile) reload(now int64) hostsTable {
 	if !h.mu.TryLock() {
-		return // somebody else looks
+		return nil // somebody else looks
 	}
 	defer h.mu.Unlock()
-	h.due.Store(now.Add(hostsRecheck).UnixNano())
+	h.due.Store(now + int64(hostsRecheck))
 	st, err := os.Stat(h.path)
 	if err == nil && h.table.Load() != nil && st.ModTime().Equal(h.mtime) && st.Size() == h.size {
-		return
+		return nil
 	}
-	table := map[string][2][]netip.Addr{}
+	table := hostsTable{}
 	if err == nil && st.Mode().IsRegular() {
 		if b, err := os.ReadFile(h.path); err == nil {
 			table = parseHosts(string(b))
@@ -61,12 +60,13 @@ func (h *hostsFile) reload(now time.Time) {
 		}
 	}
 	h.table.Store(&table)
+	return table
 }
 
 // parseHosts reads the lines "address name [alias ...]" of hosts(5), leaving
 // out what it does not understand.
-func parseHosts(text string) map[string][2][]netip.Addr {
-	table := map[string][2][]netip.Addr{}
+func parseHosts(text string) hostsTable {
+	table := hostsTable{}
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
 		f := strings.Fields(line)

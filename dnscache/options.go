@@ -33,6 +33,11 @@ type Options struct {
 	MinTTL time.Duration
 	MaxTTL time.Duration
 
+	// MaxStale is for how long after its expiry an answer is still used when
+	// no nameserver gives a new one, or not within 1.8 s: RFC 8767.
+	// Default: 24 h. Negative: not at all.
+	MaxStale time.Duration
+
 	// MaxHosts is the number of names kept; beyond it, names not used
 	// lately make room. Default: 1,000,000.
 	MaxHosts int
@@ -56,6 +61,7 @@ const (
 	defaultTries    = 2
 	defaultMinTTL   = 30 * time.Second
 	defaultMaxTTL   = 24 * time.Hour
+	defaultMaxStale = 24 * time.Hour
 	defaultMaxHosts = 1_000_000
 )
 
@@ -97,6 +103,9 @@ func (o *Options) withDefaults() (Options, error) {
 		c.MinTTL = 0
 	case c.MinTTL > c.MaxTTL:
 		return c, fmt.Errorf("dnscache: Options.MinTTL %v is above MaxTTL %v", c.MinTTL, c.MaxTTL)
+	}
+	if c.MaxStale == 0 {
+		c.MaxStale = defaultMaxStale
 	}
 	if c.HostsFile == "" {
 		c.HostsFile = systemHostsFile()

@@ -21,6 +21,7 @@ type Resolver struct {
 	opt      Options
 	servers  []*server
 	cache    *cache
+	clock    clock
 	hosts    hostsFile
 	counters counters
 	wake     chan struct{} // of runSchedule
@@ -46,6 +47,7 @@ func New(o *Options) (*Resolver, error) {
 	r := &Resolver{
 		opt:     opt,
 		cache:   newCache(opt.MaxHosts),
+		clock:   clock{start: time.Now().Add(-1)}, // its readings are not 0
 		hosts:   hostsFile{path: opt.HostsFile},
 		wake:    make(chan struct{}, 1),
 		flights: map[flightKey]*flight{},
@@ -98,7 +100,7 @@ func (r *Resolver) Close() error {
 		c.Close()
 	}
 	for _, f := range flights {
-		r.finish(f, r.failure(f.flightKey, &hostwise.DNSError{Host: f.name, Kind: hostwise.Canceled, Err: net.ErrClosed}))
+		r.finish(f, closedRecord(f.name))
 	}
 	r.wg.Wait()
 	return nil
@@ -120,6 +122,9 @@ func (r *Resolver) AppendNetIP(ctx context.Context, dst []netip.Addr, network, h
 	if err != nil {
 		return dst, err
 	}
+	if dst, ok := r.hit(dst, want, host); ok {
+		return dst, nil
+	}
 	records, name, ask, err := r.known(want, host)
 	if err != nil {
 		return dst, err
@@ -129,7 +134,47 @@ func (r *Resolver) AppendNetIP(ctx context.Context, dst []netip.Addr, network, h
 			return dst, err
 		}
 	}
-	return appendRecords(dst, host, want, records, ask)
+	return r.appendRecords(dst, host, want, records, ask)
+}
+
+// hit appends what the cache has for host as it stands, if that is the whole
+// answer and there are addresses in it.
+func (r *Resolver) hit(dst []netip.Addr, want [2]bool, host string) ([]netip.Addr, bool) {
+	e := r.cache.get(host)
+	if e == nil {
+		return dst, false
+	}
+	now := r.now()
+	if r.hosts.isDue(now) {
+		return dst, false
+	}
+	n := len(dst)
+	for _, f := range [...]family{v6, v4} {
+		switch {
+		case !want[f]:
+		case now >= e.expires[f]:
+			return dst[:n], false
+		case e.state[f].hasAddrs():
+			dst = e.appendAddrs(dst, f)
+			r.counters.hit(e.state[f])
+			if e.takeRefresh(f, now) {
+				r.refresh(flightKey{e.host(), f})
+			}
+		case e.state[f] == unknown || e.state[f] == failed:
+			return dst[:n], false
+		}
+	}
+	e.used()
+	return dst, len(dst) > n
+}
+
+// now is the time on the resolver's clock, at most clockTick late.
+func (r *Resolver) now() int64 {
+	now, busy := r.clock.coarse()
+	if busy && !r.own(func() { r.clock.keep(r.ctx.Done()) }, nil) {
+		r.clock.kept.Store(0)
+	}
+	return now
 }
 
 var errIPv6Disabled = errors.New("Options.DisableIPv6 is set")
@@ -158,15 +203,15 @@ func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name st
 	if fault != "" {
 		return records, "", ask, badName(host, fault)
 	}
-	now := time.Now()
+	now := r.clock.exact()
 	static, ok := special(name)
 	if !ok {
-		static, ok = r.hosts.lookup(name, now)
+		static, ok = r.lookupHosts(name, now)
 	}
 	if ok {
 		return staticRecords(name, static), name, ask, nil
 	}
-	records = r.cache.get(name)
+	records = r.cache.records(name)
 	for f := range records {
 		if !want[f] {
 			continue
@@ -175,16 +220,21 @@ func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name st
 		if rec == nil && other.valid(now) && other.covers() {
 			rec, records[f] = other, other
 		}
-		switch {
-		case !rec.valid(now):
-			ask[f] = true
-		case rec.err != nil:
-			r.counters.negativeHits.Add(1)
-		default:
-			r.counters.hits.Add(1)
+		if ask[f] = !rec.valid(now); !ask[f] {
+			r.counters.hit(rec.state)
 		}
 	}
 	return records, name, ask, nil
+}
+
+// lookupHosts returns the static addresses of name.
+func (r *Resolver) lookupHosts(name string, now int64) (addrs [2][]netip.Addr, ok bool) {
+	if r.hosts.isDue(now) {
+		for static := range r.hosts.reload(now) {
+			r.cache.forget(static) // or a hit would not see the change
+		}
+	}
+	return r.hosts.lookup(name)
 }
 
 func badName(host, fault string) error {
@@ -200,7 +250,7 @@ func literal(a netip.Addr) (records [2]*record) {
 	if a.Is4() {
 		f = v4
 	}
-	records[f] = &record{addrs: []netip.Addr{a}}
+	records[f] = &record{state: positive, addrs: []netip.Addr{a}}
 	return records
 }
 
@@ -213,9 +263,9 @@ func staticRecords(name string, static [2][]netip.Addr) (records [2]*record) {
 	}
 	for f, addrs := range static {
 		if len(addrs) > 0 {
-			records[f] = &record{addrs: addrs}
+			records[f] = &record{state: positive, addrs: addrs}
 		} else {
-			records[f] = &record{err: &hostwise.DNSError{Host: name, Kind: kind}}
+			records[f] = &record{state: negative, err: &hostwise.DNSError{Host: name, Kind: kind}}
 		}
 	}
 	return records
@@ -223,7 +273,7 @@ func staticRecords(name string, static [2][]netip.Addr) (records [2]*record) {
 
 // appendRecords is the end of a lookup: the addresses of the wanted families
 // or, without any, the error. fresh says which families were just asked for.
-func appendRecords(dst []netip.Addr, host string, want [2]bool, records [2]*record, fresh [2]bool) ([]netip.Addr, error) {
+func (r *Resolver) appendRecords(dst []netip.Addr, host string, want [2]bool, records [2]*record, fresh [2]bool) ([]netip.Addr, error) {
 	n := len(dst)
 	var worst *hostwise.DNSError
 	for f, rec := range records {
@@ -232,7 +282,7 @@ func appendRecords(dst []netip.Addr, host string, want [2]bool, records [2]*reco
 		case rec == nil: // a literal of the other family
 			worst = failure.Resolve(worst, &hostwise.DNSError{Host: host, Kind: hostwise.DNSNoData})
 		case rec.err != nil:
-			worst = failure.Resolve(worst, rec.callerError(fresh[f]))
+			worst = failure.Resolve(worst, r.callerError(rec, fresh[f]))
 		default:
 			dst = append(dst, rec.addrs...)
 		}
@@ -243,10 +293,12 @@ func appendRecords(dst []netip.Addr, host string, want [2]bool, records [2]*reco
 	return dst, nil
 }
 
-// callerError is the record's error for one caller.
-func (r *record) callerError(fresh bool) *hostwise.DNSError {
-	e := *r.err
-	e.Cached = !fresh && !r.expires.IsZero()
+// callerError is a record's error for one caller.
+func (r *Resolver) callerError(rec *record, fresh bool) *hostwise.DNSError {
+	e := *rec.err
+	if rec.expires != 0 {
+		e.Cached, e.RetryAt = !fresh, r.clock.at(rec.expires)
+	}
 	return &e
 }
 

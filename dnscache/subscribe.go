@@ -53,7 +53,7 @@ func (s *Subscription) answered(f family, rec *record) { s.tell(f, rec, true) }
 
 func (s *Subscription) tell(f family, rec *record, fresh bool) {
 	if rec.err != nil {
-		s.answer(f.network(), nil, rec.callerError(fresh))
+		s.answer(f.network(), nil, s.r.callerError(rec, fresh))
 		return
 	}
 	s.answer(f.network(), append([]netip.Addr(nil), rec.addrs...), nil)

@@ -1,0 +1,246 @@
+package dnscache
+
+import (
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/hostwise-go/hostwise"
+)
+
+// An entry is what the cache knows of one name. It is a header and, right
+// behind it in the same block of memory, the addresses, the errors and the
+// name. The block holds no pointers, so a million entries cost the garbage
+// collector next to nothing. But for flags, it never changes once it is in
+// the cache: an update makes a new one.
+type entry struct {
+	expires [2]int64      // by family; nanoseconds on the resolver's clock
+	ttl     [2]uint32     // milliseconds: record.ttl
+	flags   atomic.Uint32 // see below
+	state   [2]state      // by family
+	size    [2]uint8      // addresses, or bytes of an error
+	name    uint8         // bytes
+}
+
+// state says what is known of one family.
+type state uint8
+
+const (
+	unknown state = iota
+	positive
+	stale    // an expired answer, used again for want of a better: RFC 8767
+	negative // NXDOMAIN or NODATA
+	failed   // SERVFAIL, time-outs and the like
+)
+
+func (s state) hasAddrs() bool { return s == positive || s == stale }
+
+const (
+	flagUsed       = 1 << iota // since the eviction's hand last came by
+	flagRefreshing             // a refresh ahead of the expiry was begun; one bit for each family
+	_
+)
+
+const headerBytes = unsafe.Offsetof(entry{}.name) + 1
+
+// A record is what is known of one name and family, or what was just
+// learned. It is never changed once made, and its slice is never handed out.
+type record struct {
+	state   state
+	addrs   []netip.Addr
+	err     *hostwise.DNSError // nil, or why there are none
+	expires int64              // on the resolver's clock
+	ttl     time.Duration      // for how long it was taken in; of a stale answer: its age then
+}
+
+func (r *record) valid(now int64) bool { return r != nil && now < r.expires }
+
+// covers reports whether the record answers for the other family too, of
+// which nothing is known: a name that does not exist has no records at all
+// (RFC 8020, section 2).
+func (r *record) covers() bool { return r.err != nil && r.err.Kind == hostwise.DNSNXDomain }
+
+// newEntry packs the records of a name; nil ones are unknown.
+func newEntry(name string, records [2]*record) *entry {
+	var errs [2][]byte
+	n := int(headerBytes) + len(name)
+	for f, rec := range records {
+		switch {
+		case rec == nil:
+		case rec.err != nil:
+			errs[f] = packError(rec.err)
+			n += len(errs[f])
+		default:
+			n += len(rec.addrs) * addrBytes(family(f))
+		}
+	}
+	block := make([]uint64, max((n+7)/8, (int(unsafe.Sizeof(entry{}))+7)/8)) // words, for the alignment of the header
+	e := (*entry)(unsafe.Pointer(unsafe.SliceData(block)))
+	e.name = uint8(len(name))
+	rest := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(block))), len(block)*8)[headerBytes:headerBytes]
+	for i, rec := range records {
+		f := family(i)
+		switch {
+		case rec == nil:
+			continue
+		case rec.err != nil:
+			e.size[f] = uint8(len(errs[f]))
+			rest = append(rest, errs[f]...)
+		default:
+			e.size[f] = uint8(len(rec.addrs))
+			for _, a := range rec.addrs {
+				rest = append(rest, a.AsSlice()...)
+			}
+		}
+		e.state[f], e.expires[f], e.ttl[f] = rec.state, rec.expires, uint32(rec.ttl.Milliseconds())
+	}
+	copy(rest[len(rest):cap(rest)], name)
+	return e
+}
+
+// addrBytes is the size of an address.
+func addrBytes(f family) int { return [...]int{16, 4}[f] }
+
+// bytes is the size of a family's part of the block.
+func (e *entry) bytes(f family) int {
+	if e.state[f].hasAddrs() {
+		return int(e.size[f]) * addrBytes(f)
+	}
+	return int(e.size[f])
+}
+
+// part returns n bytes of the block, from offset on behind the header.
+func (e *entry) part(offset, n int) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(e), int(headerBytes)+offset)), n)
+}
+
+// is reports whether the entry is about name.
+func (e *entry) is(name string) bool {
+	return int(e.name) == len(name) && string(e.part(e.bytes(v6)+e.bytes(v4), int(e.name))) == name
+}
+
+func (e *entry) host() string { return string(e.part(e.bytes(v6)+e.bytes(v4), int(e.name))) }
+
+// data is a family's part of the block.
+func (e *entry) data(f family) []byte {
+	if f == v6 {
+		return e.part(0, e.bytes(v6))
+	}
+	return e.part(e.bytes(v6), e.bytes(v4))
+}
+
+// blockBytes is the size of the whole block.
+func (e *entry) blockBytes() int {
+	return (int(headerBytes) + e.bytes(v6) + e.bytes(v4) + int(e.name) + 7) / 8 * 8
+}
+
+// appendAddrs appends a family's addresses to dst.
+func (e *entry) appendAddrs(dst []netip.Addr, f family) []netip.Addr {
+	b := e.data(f)
+	if f == v6 {
+		for ; len(b) >= 16; b = b[16:] {
+			dst = append(dst, netip.AddrFrom16([16]byte(b)))
+		}
+		return dst
+	}
+	for ; len(b) >= 4; b = b[4:] {
+		dst = append(dst, netip.AddrFrom4([4]byte(b)))
+	}
+	return dst
+}
+
+// record unpacks a family; nil if nothing is known of it.
+func (e *entry) record(f family) *record {
+	r := &record{state: e.state[f], expires: e.expires[f], ttl: time.Duration(e.ttl[f]) * time.Millisecond}
+	switch e.state[f] {
+	case unknown:
+		return nil
+	case positive, stale:
+		r.addrs = e.appendAddrs(nil, f)
+	default:
+		r.err = unpackError(e.host(), e.data(f))
+	}
+	return r
+}
+
+func (e *entry) used() { // most often it is: do not write to a shared cache line
+	if e.flags.Load()&flagUsed == 0 {
+		e.flags.Or(flagUsed)
+	}
+}
+
+// takeRefresh reports whether it is up to the caller to refresh f ahead of
+// its expiry: in the last tenth of its time, once.
+func (e *entry) takeRefresh(f family, now int64) bool {
+	ahead := int64(e.ttl[f]) * int64(time.Millisecond) / 10
+	if e.state[f] != positive || now < e.expires[f]-ahead {
+		return false
+	}
+	bit := uint32(flagRefreshing) << f
+	return e.flags.Load()&bit == 0 && e.flags.Or(bit)&bit == 0
+}
+
+// errorKinds are the Kinds of errors that are remembered, by the number that
+// stands for them in an entry.
+var errorKinds = [...]hostwise.Kind{
+	hostwise.DNSNXDomain, hostwise.DNSNoData, hostwise.DNSServFail, hostwise.DNSRefused, hostwise.DNSFormErr,
+	hostwise.DNSLame, hostwise.DNSBogus, hostwise.DNSBlocked, hostwise.DNSTimeout, hostwise.DNSServerUnreachable,
+	hostwise.DNSTruncated, hostwise.DNSMalformed, hostwise.DNSCNAMELoop,
+}
+
+const (
+	maxErrorBytes = 255
+	maxEDEs       = 3
+)
+
+// packError writes an error down in at most maxErrorBytes: the number of its
+// Kind, its RCODE, its extended errors and who gave it or was asked. What
+// does not fit is left out; the cause is.
+func packError(e *hostwise.DNSError) []byte {
+	edes, servers := e.EDE[:min(len(e.EDE), maxEDEs)], e.Asked
+	b := []byte{byte(slices.Index(errorKinds[:], e.Kind)), byte(e.Rcode), byte(len(edes)), 0}
+	for _, x := range edes {
+		b = append(b, byte(x.Code>>8), byte(x.Code))
+		b = appendText(b, x.Text, 48)
+	}
+	if e.Server != "" {
+		b[3] = 1
+		servers = []string{e.Server}
+	}
+	for _, s := range servers {
+		if len(b)+1+len(s) <= maxErrorBytes {
+			b = appendText(b, s, maxErrorBytes)
+		}
+	}
+	return b
+}
+
+func appendText(b []byte, s string, most int) []byte {
+	s = s[:min(len(s), most)]
+	return append(append(b, byte(len(s))), s...)
+}
+
+// unpackError is the reverse of packError.
+func unpackError(host string, b []byte) *hostwise.DNSError {
+	e := &hostwise.DNSError{Host: host, Kind: errorKinds[b[0]], Rcode: int(b[1])}
+	edes, answered := b[2], b[3] == 1
+	b = b[4:]
+	text := func() (s string) {
+		s, b = string(b[1:1+b[0]]), b[1+b[0]:]
+		return s
+	}
+	for range edes {
+		code := uint16(b[0])<<8 | uint16(b[1])
+		b = b[2:]
+		e.EDE = append(e.EDE, hostwise.EDE{Code: code, Text: text()})
+	}
+	for len(b) > 0 {
+		e.Asked = append(e.Asked, text())
+	}
+	if answered {
+		e.Server, e.Asked = e.Asked[0], nil
+	}
+	return e
+}
