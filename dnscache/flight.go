@@ -375,15 +375,11 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) bool {
 		return false
 	}
 	q.server.heard(now, now.Sub(q.sent))
-	switch res.kind {
-	case "", hostwise.DNSNXDomain, hostwise.DNSNoData, hostwise.DNSCNAMELoop:
+	switch {
+	case res.kind == "", res.ttl > 0, res.kind == hostwise.DNSCNAMELoop: // the server's word on the name
 		r.finish(f, r.outcome(f, res, q.server.name))
-	case hostwise.DNSFormErr:
-		if !q.server.noEDNS.Swap(true) { // RFC 6891, section 7
-			r.replyFailed(q, res, true)
-			return true
-		}
-		fallthrough
+	case res.kind == hostwise.DNSFormErr && !q.server.noEDNS.Swap(true): // RFC 6891, section 7
+		r.replyFailed(q, res, true)
 	default:
 		r.replyFailed(q, res, false)
 	}
@@ -479,10 +475,10 @@ func (r *Resolver) outcome(f *flight, res result, server string) *record {
 		return &record{state: positive, addrs: res.addrs, ttl: ttl, expires: now + int64(ttl)}
 	}
 	e := &hostwise.DNSError{Host: f.name, Kind: res.kind, Server: server, Rcode: res.rcode, EDE: res.ede, Err: res.cause}
-	switch res.kind {
-	case hostwise.DNSNXDomain, hostwise.DNSNoData:
+	switch {
+	case res.ttl > 0: // the server says for how long
 		return &record{state: negative, err: e, ttl: res.ttl, expires: now + int64(res.ttl)}
-	case hostwise.DNSServerUnreachable:
+	case res.kind == hostwise.DNSServerUnreachable:
 		r.mu.Lock()
 		e.Server, e.Asked = "", r.askedServers(f)
 		r.mu.Unlock()

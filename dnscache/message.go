@@ -66,7 +66,7 @@ func matches(query, reply []byte) bool {
 // A result is what one matching reply says about one name and family.
 type result struct {
 	addrs []netip.Addr // found, if any
-	ttl   time.Duration
+	ttl   time.Duration // of the addresses, or of a negative answer; 0: a failure
 	kind  hostwise.Kind // why there are none
 	rcode int
 	ede   []hostwise.EDE
@@ -85,7 +85,10 @@ func parseReply(reply []byte, name string, f family) (result, bool) {
 	r := result{rcode: m.Rcode, ede: extendedErrors(&m)}
 	switch m.Rcode {
 	case dns.RcodeSuccess:
-		return r.fromAnswer(&m, name, f)
+		var ok bool
+		if r, ok = r.fromAnswer(&m, name, f); !ok || r.kind == "" {
+			return r, ok
+		}
 	case dns.RcodeNameError:
 		r.kind = hostwise.DNSNXDomain
 		r.ttl = negativeTTL(&m)

@@ -1,0 +1,140 @@
+package dnscache
+
+import (
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func list(addrs ...string) (as []netip.Addr) {
+	for _, a := range addrs {
+		as = append(as, netip.MustParseAddr(a))
+	}
+	return as
+}
+
+func TestParseHosts(t *testing.T) {
+	got := parseHosts("# comment\n" +
+		"192.0.2.1\ta.test A.alias.test. # b.test\n" +
+		"  2001:db8::1 a.test\r\n" +
+		"192.0.2.2 a.test\n" +
+		"::ffff:192.0.2.3 mapped.test\n" +
+		"fe80::1%lo zone.test\n" +
+		"192.0.2.4\n" +
+		"192.0.2 bad.test\n" +
+		"192.0.2.5 bad..test 127.1 good.test\n" +
+		"#192.0.2.6 off.test\n" +
+		"192.0.2.7 last.test")
+	want := map[string][2][]netip.Addr{
+		"a.test":       {v6: list("2001:db8::1"), v4: list("192.0.2.1", "192.0.2.2")},
+		"a.alias.test": {v4: list("192.0.2.1")},
+		"mapped.test":  {v4: list("192.0.2.3")},
+		"zone.test":    {v6: list("fe80::1%lo")},
+		"good.test":    {v4: list("192.0.2.5")},
+		"last.test":    {v4: list("192.0.2.7")},
+	}
+	if !maps.EqualFunc(got, want, func(a, b [2][]netip.Addr) bool { return slices.Equal(a[v6], b[v6]) && slices.Equal(a[v4], b[v4]) }) {
+		t.Errorf("parseHosts:\n%v\nwant\n%v", got, want)
+	}
+}
+
+func FuzzParseHosts(f *testing.F) {
+	f.Add("127.0.0.1 localhost\n::1 localhost ip6-localhost # x\n")
+	f.Add("192.0.2.1\x00a.test\n\n#\n192.0.2.1 A.TEST. a..b 0x7f\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for name, addrs := range parseHosts(text) {
+			if again, fault := normalize(name); again != name || fault != "" {
+				t.Errorf("the table has %q, of which normalize makes %q, %q", name, again, fault)
+			}
+			if !strings.Contains(strings.ToLower(text), name) {
+				t.Errorf("the table has %q, the text has not", name)
+			}
+			for f, list := range addrs {
+				for _, a := range list {
+					if a.Is4() != (family(f) == v4) || a.Is4In6() {
+						t.Errorf("%s: %v is listed for %s", name, a, family(f).network())
+					}
+				}
+			}
+			if len(addrs[v6])+len(addrs[v4]) == 0 {
+				t.Errorf("%s has no address", name)
+			}
+		}
+	})
+}
+
+// Times are explicit: a look at the file is due every five seconds.
+func TestHostsFile_IsLookedAtEveryFiveSeconds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hosts")
+	h := hostsFile{path: path}
+	written := time.Now()
+	write := func(text string, mtime time.Time) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, mtime, mtime); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(after time.Duration, want ...string) {
+		t.Helper()
+		if now := int64(time.Hour + after); h.isDue(now) {
+			h.reload(now)
+		}
+		got, ok := h.lookup("a.test")
+		if !slices.Equal(got[v4], list(want...)) || ok != (len(want) > 0) {
+			t.Errorf("after %v: %v, %v, want %v", after, got[v4], ok, want)
+		}
+	}
+	check(0) // there is no file
+	write("192.0.2.1 a.test", written)
+	check(5*time.Second - 1)
+	check(5*time.Second, "192.0.2.1")
+	write("192.0.2.2 a.test", written.Add(time.Second)) // as long as the other
+	check(10*time.Second-1, "192.0.2.1")
+	check(10*time.Second, "192.0.2.2")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	check(15*time.Second, []string{}...)
+}
+
+func TestReadResolvConf(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"usual", "search a.test\nnameserver 192.0.2.53\noptions ndots:1\nnameserver 2001:db8::53\n", []string{"192.0.2.53", "2001:db8::53"}},
+		{"three at most", "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n", []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}},
+		{"with a zone", "nameserver fe80::1%eth0\n", []string{"fe80::1%eth0"}},
+		{"tabs, comments and no newline", "# nameserver 192.0.2.1\n; nameserver 192.0.2.2\n \tnameserver\t192.0.2.3 # the router", []string{"192.0.2.3"}},
+		{"what is no address is left out", "nameserver ns.test\nnameserver\nnameservers 192.0.2.1\nnameserver 192.0.2.2\n", []string{"192.0.2.2"}},
+		{"none: the local ones", "search a.test\n", []string{"127.0.0.1", "::1"}},
+		{"empty: the local ones", "", []string{"127.0.0.1", "::1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "resolv.conf")
+			if err := os.WriteFile(path, []byte(tt.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			got, err := readResolvConf(path)
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("readResolvConf = %q, %v, want %q", got, err, tt.want)
+			}
+			for _, s := range got {
+				if _, _, err := parseServer(s); err != nil {
+					t.Errorf("parseServer refuses what readResolvConf returned: %v", err)
+				}
+			}
+		})
+	}
+	if _, err := readResolvConf(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a file that is not there is no error")
+	}
+}
