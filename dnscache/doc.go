@@ -10,7 +10,9 @@
 // wait; IPv6 and IPv4 are asked for at the same instant. Answers that do not
 // match the question are dropped and waiting goes on. A query without an
 // answer is sent again after 0.4 s, to the next nameserver if there is one,
-// while the first may still answer.
+// while the first may still answer. An answer that is used in the last tenth
+// of its time is refreshed in the background. When no nameserver gives a new
+// answer, the old one serves for up to a day more (RFC 8767).
 //
 // # Errors
 //
