@@ -199,17 +199,17 @@ const (
 // Kind, its RCODE, its extended errors and who gave it or was asked. What
 // does not fit is left out; the cause is.
 func packError(e *hostwise.DNSError) []byte {
-	edes, servers := e.EDE[:min(len(e.EDE), maxEDEs)], e.Asked
-	b := []byte{byte(slices.Index(errorKinds[:], e.Kind)), byte(e.Rcode), byte(len(edes)), 0}
+	edes := e.EDE[:min(len(e.EDE), maxEDEs)]
+	b := []byte{byte(slices.Index(errorKinds[:], e.Kind)), byte(e.Rcode >> 8), byte(e.Rcode), byte(len(edes)), 0}
 	for _, x := range edes {
 		b = append(b, byte(x.Code>>8), byte(x.Code))
 		b = appendText(b, x.Text, 48)
 	}
 	if e.Server != "" {
-		b[3] = 1
-		servers = []string{e.Server}
+		b[4] = 1
+		return appendText(b, e.Server, maxErrorBytes-1-len(b))
 	}
-	for _, s := range servers {
+	for _, s := range e.Asked {
 		if len(b)+1+len(s) <= maxErrorBytes {
 			b = appendText(b, s, maxErrorBytes)
 		}
@@ -224,9 +224,9 @@ func appendText(b []byte, s string, most int) []byte {
 
 // unpackError is the reverse of packError.
 func unpackError(host string, b []byte) *hostwise.DNSError {
-	e := &hostwise.DNSError{Host: host, Kind: errorKinds[b[0]], Rcode: int(b[1])}
-	edes, answered := b[2], b[3] == 1
-	b = b[4:]
+	e := &hostwise.DNSError{Host: host, Kind: errorKinds[b[0]], Rcode: int(b[1])<<8 | int(b[2])}
+	edes, answered := b[3], b[4] == 1
+	b = b[5:]
 	text := func() (s string) {
 		s, b = string(b[1:1+b[0]]), b[1+b[0]:]
 		return s

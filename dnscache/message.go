@@ -65,7 +65,7 @@ func matches(query, reply []byte) bool {
 
 // A result is what one matching reply says about one name and family.
 type result struct {
-	addrs []netip.Addr // found, if any
+	addrs []netip.Addr  // found, if any
 	ttl   time.Duration // of the addresses, or of a negative answer; 0: a failure
 	kind  hostwise.Kind // why there are none
 	rcode int

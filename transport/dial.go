@@ -328,11 +328,7 @@ func (d *dial) startAttempt(addr netip.Addr, now time.Time) {
 			u.ConnectStart("tcp", a.String())
 		}
 	})
-	d.t.wg.Add(1)
-	go func() {
-		defer d.t.wg.Done()
-		d.attempt(i, a)
-	}()
+	d.t.start(func() { d.attempt(i, a) })
 }
 
 // announce tells the user's trace what was resolved, once.

@@ -36,28 +36,28 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		if without[0] && without[1] {
 			return func() {}
 		}
+		events := d.events
 		s := r.Subscribe(network, d.host, func(network string, addrs []netip.Addr, err error) {
 			f := happyeyeballs.IPv6
 			if network == "ip4" {
 				f = happyeyeballs.IPv4
 			}
-			d.events.post(event{answer: true, family: f, addrs: addrs, err: err})
+			events.post(event{answer: true, family: f, addrs: addrs, err: err})
 		})
 		d.state.resolve(s.Asked)
 		return s.Stop
 	}
 	d.state.resolve(nil)
 	ctx, cancel := context.WithTimeout(withoutTrace{ctx}, d.t.opt.DialTimeout)
+	events := d.events
 	for f, left := range without {
 		if left {
 			continue
 		}
-		d.t.wg.Add(1)
-		go func() {
-			defer d.t.wg.Done()
+		d.t.start(func() {
 			addrs, err := d.t.resolver.LookupNetIP(ctx, networks[f], d.host)
-			d.events.post(event{answer: true, family: happyeyeballs.Family(f), addrs: addrs, err: err})
-		}()
+			events.post(event{answer: true, family: happyeyeballs.Family(f), addrs: addrs, err: err})
+		})
 	}
 	return cancel
 }

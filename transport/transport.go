@@ -32,9 +32,9 @@ type Transport struct {
 	conns    *connLimit
 	counters counters
 
-	closing chan struct{} // closed by Close
-	close   sync.Once
-	wg      sync.WaitGroup // the attempts of the dials
+	mu      sync.Mutex     // orders start and Close
+	closing chan struct{}  // closed by Close
+	wg      sync.WaitGroup // the goroutines begun by start
 }
 
 // New returns a Transport that keeps its connections in a clone of base; a
@@ -188,13 +188,26 @@ func (t *Transport) CloseIdleConnections() { t.inner.CloseIdleConnections() }
 // resolver if New made it. Requests being answered go on; later ones fail.
 // It returns nil.
 func (t *Transport) Close() error {
-	t.close.Do(func() { close(t.closing) })
+	t.mu.Lock()
+	if t.closed() == nil {
+		close(t.closing)
+	}
+	t.mu.Unlock()
 	t.inner.CloseIdleConnections()
 	t.wg.Wait()
 	if t.ownsRes != nil {
 		return t.ownsRes.Close()
 	}
 	return nil
+}
+
+// start runs f on a goroutine that Close waits for; after Close, not at all.
+func (t *Transport) start(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed() == nil {
+		t.wg.Go(f)
+	}
 }
 
 // closed returns an error once Close was called.
