@@ -32,8 +32,8 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 		return own, false
 	}
 	ctxErr := failure.Context(j.Context)
-	if ctxErr == nil && errors.Is(err, errGaveUp) {
-		ctxErr = context.DeadlineExceeded
+	if deadline, ok := j.Deadline(); ctxErr == nil && ok && (errors.Is(err, errGaveUp) || !time.Now().Before(deadline)) {
+		ctxErr = context.DeadlineExceeded // http.Client's own timer may come before the context's
 	}
 	switch own := ours(err); {
 	case ctxErr != nil:

@@ -483,6 +483,43 @@ func TestErrors(t *testing.T) {
 
 var errStop = errors.New("stop")
 
+// http.Client replaces an error that comes at its deadline.
+func TestErrors_ClientTimeoutKeepsTheType(t *testing.T) {
+	for name, set := range map[string]func(w *world) hostwise.Phase{
+		"nameserver": func(w *world) hostwise.Phase { w.dns.SetSilent(true); return hostwise.PhaseResolve },
+		"connect": func(w *world) hostwise.Phase {
+			w.link("192.0.2.1", simnet.Link{Fault: simnet.BlackHole})
+			return hostwise.PhaseConnect
+		},
+		"headers": func(w *world) hostwise.Phase {
+			w.accept("192.0.2.1:80", func(c net.Conn) { io.Copy(io.Discard, c); c.Close() })
+			return hostwise.PhaseRequest
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, nil, transport.Options{MaxConns: -1, MaxConnsPerHost: -1}, func(w *world) {
+				w.host("a.test", "192.0.2.1")
+				phase := set(w)
+				w.client.Timeout = time.Second
+				var typed atomic.Int64
+				var wg sync.WaitGroup
+				for range 500 {
+					wg.Go(func() {
+						_, err := w.get("http://a.test/")
+						if hostwise.PhaseOf(err) == phase && hostwise.KindOf(err).Timeout() {
+							typed.Add(1)
+						}
+					})
+				}
+				wg.Wait()
+				if got := typed.Load(); got != 500 {
+					t.Errorf("%d of 500 typed", got)
+				}
+			})
+		})
+	}
+}
+
 func TestErrors_HostDown(t *testing.T) {
 	inWorld(t, nil, transport.Options{}, func(w *world) {
 		w.host("a.test", "192.0.2.1")
