@@ -429,7 +429,7 @@ func TestKinds_EveryConstantHasItsWords(t *testing.T) {
 		t.Fatalf("found %d constants of type Kind in kind.go", len(values))
 	}
 	golden := map[string]string{}
-	for _, entry := range strings.Fields(kindTable) {
+	for entry := range strings.FieldsSeq(kindTable) {
 		word, flags, _ := strings.Cut(entry, ":")
 		golden[word] = flags
 	}

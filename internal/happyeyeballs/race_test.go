@@ -75,11 +75,12 @@ func starts(t *testing.T, c Config, script []event) (log []string) {
 
 func TestRace(t *testing.T) {
 	many := func(family string, n int) string {
-		s := family
+		var s strings.Builder
+		s.WriteString(family)
 		for i := range n {
-			s += map[string]string{"6": " 2001:db8::", "4": " 192.0.2."}[family] + fmt.Sprint(i+1)
+			s.WriteString(map[string]string{"6": " 2001:db8::", "4": " 192.0.2."}[family] + fmt.Sprint(i+1))
 		}
-		return s
+		return s.String()
 	}
 	for _, tt := range []struct {
 		rule   string // the section of RFC 8305, and what it says
