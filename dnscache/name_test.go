@@ -104,6 +104,11 @@ func TestSpecial(t *testing.T) {
 	}
 }
 
+var (
+	label  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
+	number = regexp.MustCompile(`^([0-9]+|0[xX][0-9A-Fa-f]*)$`)
+)
+
 // slowNormalize is normalize as the RFCs put it.
 func slowNormalize(host string) (name string, ok bool) {
 	host = strings.TrimSuffix(host, ".")
@@ -112,11 +117,11 @@ func slowNormalize(host string) (name string, ok bool) {
 	}
 	labels := strings.Split(host, ".")
 	for _, l := range labels {
-		if !regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`).MatchString(l) {
+		if !label.MatchString(l) {
 			return "", false
 		}
 	}
-	if regexp.MustCompile(`^([0-9]+|0[xX][0-9A-Fa-f]*)$`).MatchString(labels[len(labels)-1]) {
+	if number.MatchString(labels[len(labels)-1]) {
 		return "", false
 	}
 	return strings.ToLower(host), true
