@@ -135,21 +135,19 @@ func (r *Resolver) leave(k flightKey, w waiter, linger time.Duration) {
 	}
 	r.end(f)
 	r.mu.Unlock()
+	r.sendAllWaiting()
 }
 
 // end takes the flight off the books. r.mu is held.
 func (r *Resolver) end(f *flight) {
 	f.over = true
+	for _, q := range f.queries {
+		q.abandon()
+	}
 	delete(r.flights, f.flightKey)
 	if f.index >= 0 {
 		heap.Remove(&r.schedule, f.index)
 	}
-}
-
-func (r *Resolver) over(f *flight) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return f.over
 }
 
 // finish ends the flight with an outcome: it is cached, then told to all.

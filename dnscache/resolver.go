@@ -156,7 +156,6 @@ func (r *Resolver) hit(dst []netip.Addr, want [2]bool, host string) ([]netip.Add
 			return dst[:n], false
 		case e.state[f].hasAddrs():
 			dst = e.appendAddrs(dst, f)
-			r.counters.hit(e.state[f])
 			if e.takeRefresh(f, now) {
 				r.refresh(flightKey{e.host(), f})
 			}
@@ -164,8 +163,16 @@ func (r *Resolver) hit(dst []netip.Addr, want [2]bool, host string) ([]netip.Add
 			return dst[:n], false
 		}
 	}
+	if len(dst) == n {
+		return dst, false
+	}
+	for f := range want {
+		if want[f] {
+			r.counters.hit(e.state[f])
+		}
+	}
 	e.used()
-	return dst, len(dst) > n
+	return dst, true
 }
 
 // now is the time on the resolver's clock, at most clockTick late.

@@ -71,6 +71,7 @@ func (r *Resolver) runSchedule() {
 			r.tick(f, now)
 		}
 		if len(due) > 0 {
+			r.sendAllWaiting()
 			continue // the ticks have taken time and set new times
 		}
 		timer.Stop()

@@ -19,13 +19,13 @@ func isTruncated(reply []byte) bool {
 	return binary.BigEndian.Uint16(reply[2:])&flagTC != 0
 }
 
-// viaTCP asks q's question over TCP, in the place of q. The flight uses TCP
-// from then on.
+// viaTCP asks q's question over TCP, in the place of q. Unless the server
+// speaks nothing else, the flight uses TCP from then on.
 func (r *Resolver) viaTCP(q *query) {
 	f := q.flight
 	t := &query{flight: f, server: q.server, sent: time.Now()}
 	r.mu.Lock()
-	f.tcp = true
+	f.tcp = f.tcp || !q.server.tcpOnly
 	if i := slices.Index(f.queries, q); i >= 0 {
 		f.queries[i] = t
 	}

@@ -30,6 +30,7 @@ type query struct {
 	socket  *udpSocket
 	id      uint16
 	forged  uint64 // socket.forged at the time of sending
+	over    bool   // nobody waits for its reply any more; server.mu protects it
 }
 
 // socketPool holds the UDP sockets of a server that take queries; server.mu
@@ -38,6 +39,7 @@ type socketPool struct {
 	open    []*udpSocket
 	opening int
 	waiting []*query // all sockets are full
+	idle    int      // of these, those that nobody waits for any more
 }
 
 // A udpSocket is a connected socket on a random port that serves many
@@ -50,6 +52,7 @@ type udpSocket struct {
 
 	// server.mu protects what follows.
 	pending map[uint16]*query
+	live    int // of these, those that somebody waits for
 	served  int
 	retired bool // takes no more queries, closes when the last is answered
 }
@@ -59,6 +62,10 @@ type udpSocket struct {
 func (r *Resolver) sendUDP(q *query) error {
 	s := q.server
 	s.mu.Lock()
+	if q.over {
+		s.mu.Unlock()
+		return nil
+	}
 	sock := s.pool.pick(time.Now())
 	switch n := len(s.pool.open) + s.pool.opening; {
 	case sock == nil && n >= maxSockets:
@@ -74,6 +81,7 @@ func (r *Resolver) sendUDP(q *query) error {
 		if err == nil {
 			s.pool.open = append(s.pool.open, fresh)
 			sock = fresh
+			defer r.sendWaiting(s) // those that came while it was opened
 		} else if sock == nil || sock.retired {
 			s.mu.Unlock()
 			return err
@@ -82,6 +90,9 @@ func (r *Resolver) sendUDP(q *query) error {
 	packet := sock.register(q)
 	s.mu.Unlock()
 	_, err := sock.conn.Write(packet)
+	if err != nil {
+		sock.remove(q)
+	}
 	return err
 }
 
@@ -93,11 +104,16 @@ func (p *socketPool) pick(now time.Time) (best *udpSocket) {
 		return u.retired
 	})
 	for _, u := range p.open {
-		if len(u.pending) < maxInFlight && (best == nil || len(u.pending) < len(best.pending)) {
+		if u.live < maxInFlight && (best == nil || u.live < best.live) {
 			best = u
 		}
 	}
 	return best
+}
+
+// hasRoom reports whether a query can be sent, perhaps on a new socket.
+func (p *socketPool) hasRoom(now time.Time) bool {
+	return p.pick(now) != nil || len(p.open)+p.opening < maxSockets
 }
 
 // register gives q an unpredictable id that is free on the socket and
@@ -111,6 +127,9 @@ func (u *udpSocket) register(q *query) []byte {
 	}
 	q.socket, q.forged = u, u.forged.Load()
 	u.pending[q.id] = q
+	if !q.over {
+		u.live++
+	}
 	u.served++
 	q.server.sent++
 	packet := append([]byte(nil), q.message...)
@@ -157,6 +176,7 @@ func (r *Resolver) readSocket(u *udpSocket) {
 			for _, q := range u.takeAll() {
 				r.sendFailed(q, err)
 			}
+			r.sendWaiting(u.server)
 			return
 		}
 		if u.finished(now, now.Add(-r.opt.lookupTime())) {
@@ -221,8 +241,44 @@ func (r *Resolver) forged(u *udpSocket) {
 func (u *udpSocket) remove(q *query) {
 	u.server.mu.Lock()
 	defer u.server.mu.Unlock()
-	if u.pending[q.id] == q {
-		delete(u.pending, q.id)
+	u.forget(q)
+}
+
+// forget takes a query off the socket. server.mu is held.
+func (u *udpSocket) forget(q *query) {
+	if u.pending[q.id] != q {
+		return
+	}
+	delete(u.pending, q.id)
+	if !q.over {
+		u.live--
+	}
+}
+
+// abandon makes room for others: nobody waits for q's reply any more. A late
+// one is still known for what it is.
+func (q *query) abandon() {
+	s := q.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q.over {
+		return
+	}
+	q.over = true
+	switch u := q.socket; {
+	case u != nil && u.pending[q.id] == q:
+		u.live--
+	case u == nil && len(s.pool.waiting) > 0:
+		s.pool.abandoned()
+	}
+}
+
+// abandoned counts a query, most likely in the queue, that nobody waits for.
+// When they are half of the queue they are thrown away.
+func (p *socketPool) abandoned() {
+	if p.idle++; 2*p.idle > len(p.waiting) {
+		p.waiting = slices.DeleteFunc(p.waiting, func(q *query) bool { return q.over })
+		p.idle = 0
 	}
 }
 
@@ -231,6 +287,7 @@ func (u *udpSocket) takeAll() []*query {
 	defer u.server.mu.Unlock()
 	all := slices.Collect(maps.Values(u.pending))
 	clear(u.pending)
+	u.live = 0
 	return all
 }
 
@@ -243,25 +300,30 @@ func (r *Resolver) closeSocket(u *udpSocket) {
 	u.conn.Close()
 }
 
-// sendWaiting sends the next query that found all sockets full.
+// sendWaiting sends the queries that found all sockets full, as far as there
+// is room now.
 func (r *Resolver) sendWaiting(s *server) {
 	for {
 		s.mu.Lock()
 		var q *query
-		if len(s.pool.waiting) > 0 && s.pool.pick(time.Now()) != nil {
+		if len(s.pool.waiting) > 0 && s.pool.hasRoom(time.Now()) {
 			q, s.pool.waiting = s.pool.waiting[0], s.pool.waiting[1:]
 		}
 		s.mu.Unlock()
 		if q == nil {
 			return
 		}
-		if r.over(q.flight) {
-			continue
-		}
 		if err := r.sendUDP(q); err != nil {
 			r.sendFailed(q, err)
 		}
-		return
+	}
+}
+
+// sendAllWaiting is sendWaiting for every server: flights have ended without
+// an answer, which makes room.
+func (r *Resolver) sendAllWaiting() {
+	for _, s := range r.servers {
+		r.sendWaiting(s)
 	}
 }
 

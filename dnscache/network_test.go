@@ -1,0 +1,453 @@
+package dnscache_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/dnscache"
+	"github.com/hostwise-go/hostwise/internal/simnet"
+	"github.com/miekg/dns"
+)
+
+// names returns n host names.
+func names(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprintf("h%d.test", i))
+	}
+	return list
+}
+
+// A port is the life of one UDP socket, as a nameserver saw it.
+type port struct {
+	queries     int
+	first, last time.Time
+}
+
+func (w *world) ports() map[netip.AddrPort]*port {
+	ports := map[netip.AddrPort]*port{}
+	for _, s := range w.servers {
+		for _, q := range s.Queries() {
+			p := ports[q.From]
+			if p == nil {
+				p = &port{first: q.At}
+				ports[q.From] = p
+			}
+			p.queries++
+			p.last = q.At
+		}
+	}
+	return ports
+}
+
+func TestSockets_ServeAtMost4096Queries(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		hosts := names(10_000)
+		for _, h := range hosts {
+			w.host(h, 300, "192.0.2.1")
+		}
+		w.r.Prefetch(context.Background(), hosts)
+		ports := w.ports()
+		busiest, total := 0, 0
+		for _, p := range ports {
+			busiest, total = max(busiest, p.queries), total+p.queries
+		}
+		if busiest != 4096 || total != 20_000 {
+			t.Errorf("%d queries over %d sockets, at most %d over one, want 20000 and 4096", total, len(ports), busiest)
+		}
+		if len(ports) < 5 || len(ports) > 32 {
+			t.Errorf("%d sockets for %d queries", len(ports), total)
+		}
+	})
+}
+
+func TestSockets_LiveTenSeconds(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		for _, h := range names(120) {
+			w.host(h, 300, "192.0.2.1")
+			w.gets("ip4", h, rtt, "192.0.2.1")
+			time.Sleep(500*time.Millisecond - rtt)
+		}
+		oldest := time.Duration(0)
+		for _, p := range w.ports() {
+			oldest = max(oldest, p.last.Sub(p.first))
+		}
+		if oldest < 8*time.Second || oldest > 10*time.Second {
+			t.Errorf("a socket was used for %v, want nearly 10s and no more", oldest)
+		}
+		time.Sleep(10*time.Second + rtt)
+		if got := w.net.Stats().OpenUDP; got != 0 {
+			t.Errorf("%d sockets open though none is in use, want 0", got)
+		}
+	})
+}
+
+// A cold start does not open a socket for each of many lookups.
+func TestSockets_AtMostSixteen(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.servers[0].SetSilent(true)
+		ctx, cancel := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		for _, h := range names(6000) {
+			wg.Go(func() { w.r.LookupNetIP(ctx, "ip4", h) })
+		}
+		time.Sleep(rtt)
+		if got := w.net.Stats().OpenUDP; got != 16 {
+			t.Errorf("%d sockets for 6000 queries, want 16", got)
+		}
+		if got, want := len(w.servers[0].Queries()), 16*256; got != want {
+			t.Errorf("%d queries on their way, want %d", got, want)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+func TestSockets_QueriesThatCameWhileOneWasOpenedAreSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		d := n.ServeDNS("192.0.2.53:53")
+		defer d.Close()
+		r, err := dnscache.New(&dnscache.Options{Servers: []string{"192.0.2.53"}, HostsFile: os.DevNull, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			time.Sleep(10 * time.Millisecond)
+			return n.DialContext(ctx, network, address)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		d.SetSilent(true)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		var wg sync.WaitGroup
+		for _, h := range names(1000) {
+			wg.Go(func() { r.LookupNetIP(ctx, "ip4", h) })
+		}
+		wg.Wait()
+		if got := len(d.Queries()); got != 1000 {
+			t.Errorf("%d of 1000 queries were sent", got)
+		}
+	})
+}
+
+func TestSockets_CanceledLookupsLeaveNothing(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.servers[0].SetSilent(true)
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		ctx, cancel := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		for _, h := range names(10_000) {
+			wg.Go(func() {
+				if _, err := w.r.LookupNetIP(ctx, "ip", h); hostwise.KindOf(err) != hostwise.Canceled {
+					t.Errorf("%s: %v, want canceled", h, err)
+				}
+			})
+		}
+		time.Sleep(10 * time.Millisecond)
+		cancel()
+		wg.Wait()
+		if d := time.Since(w.start); d != 10*time.Millisecond {
+			t.Errorf("the cancellation took %v", d-10*time.Millisecond)
+		}
+		time.Sleep(20 * time.Second)
+		if got := w.net.Stats().OpenUDP; got != 0 {
+			t.Errorf("%d sockets left", got)
+		}
+		if got := runtime.NumGoroutine(); got > before {
+			t.Errorf("%d goroutines, %d before", got, before)
+		}
+		if got := w.r.Waiting(); got != 0 {
+			t.Errorf("%d queries still wait for a socket", got)
+		}
+	})
+}
+
+// Queries that were never answered do not keep their place on a socket.
+func TestSockets_UnansweredQueriesDoNotBlockTheNext(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.servers[0].SetSilent(true)
+		w.r.Prefetch(context.Background(), []string{"warm.test"})
+		var wg sync.WaitGroup
+		for _, h := range names(6000) {
+			wg.Go(func() { w.r.LookupNetIP(context.Background(), "ip4", h) })
+		}
+		wg.Wait() // all have timed out
+		w.servers[0].SetSilent(false)
+		w.host("a.test", 300, "192.0.2.1")
+		w.gets("ip4", "a.test", rtt, "192.0.2.1")
+	})
+}
+
+// Whoever leaves, or gives up, makes room for those who wait at that moment.
+func TestSockets_RoomIsUsedAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		asked, leave time.Duration // when the waiting name is asked for, and the others end
+		cancel       bool
+	}{
+		{"canceled", 50 * time.Millisecond, 100 * time.Millisecond, true},
+		{"timed out", 3900 * time.Millisecond, 4 * time.Second, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, 1, dnscache.Options{}, func(w *world) {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				var wg sync.WaitGroup
+				for _, h := range names(16 * 256) {
+					w.all(h, dns.TypeA, simnet.Rule{Silent: true})
+					wg.Go(func() { w.r.LookupNetIP(ctx, "ip4", h) })
+				}
+				w.host("a.test", 300, "192.0.2.1")
+				time.Sleep(tt.asked)
+				if tt.cancel {
+					time.AfterFunc(tt.leave-tt.asked, cancel)
+				}
+				w.gets("ip4", "a.test", tt.leave-tt.asked+rtt, "192.0.2.1")
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// RFC 5452, section 9.2: ids are unpredictable, and so are ports.
+func TestSockets_IDsAreUnpredictable(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.r.Prefetch(context.Background(), names(500))
+		ids, steps := map[uint16]bool{}, map[uint16]int{}
+		last := uint16(0)
+		for _, q := range w.servers[0].Queries() {
+			ids[q.ID] = true
+			steps[q.ID-last]++
+			last = q.ID
+		}
+		if len(ids) < 480 {
+			t.Errorf("%d different ids in %d queries", len(ids), len(w.servers[0].Queries()))
+		}
+		for step, n := range steps {
+			if n > 5 {
+				t.Errorf("the id grew by %d %d times", step, n)
+			}
+		}
+	})
+}
+
+// Behind a server that answers nothing, repetitions come out of a budget: a
+// tenth of all messages and twenty, until the first try's time is up.
+func TestRetransmit_Budget(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.servers[0].SetSilent(true)
+		var wg sync.WaitGroup
+		hosts := names(1000)
+		for _, h := range hosts {
+			wg.Go(func() { w.r.LookupNetIP(context.Background(), "ip4", h) })
+		}
+		arrived := func(after time.Duration) { time.Sleep(time.Until(w.start.Add(after + rtt))) }
+		check := func(after time.Duration, queries, repetitions int) {
+			t.Helper()
+			time.Sleep(time.Until(w.start.Add(after)))
+			synctest.Wait()
+			s := w.r.Stats()
+			if int(s.Queries) != queries || int(s.Retransmits) != repetitions {
+				t.Errorf("after %v: %d messages, %d of them repetitions, want %d and %d", after, s.Queries, s.Retransmits, queries, repetitions)
+			}
+			if s.Retransmits > s.Queries/10+20 {
+				t.Errorf("after %v: %d repetitions of %d messages, want at most a tenth and 20", after, s.Retransmits, s.Queries)
+			}
+		}
+		check(400*time.Millisecond-1, 1000, 0)
+		check(400*time.Millisecond, 1133, 133)
+		arrived(400 * time.Millisecond)
+		if got := len(w.servers[0].Queries()); got != 1133 {
+			t.Errorf("%d messages reached the server, want 1133", got)
+		}
+		check(2*time.Second-1, 1133, 133)
+		arrived(2 * time.Second)
+		missing := 0
+		for _, h := range hosts {
+			if got := w.servers[0].Count(h, dns.TypeA); got < 2 {
+				missing++
+			}
+		}
+		if missing > 0 {
+			t.Errorf("%d names were asked for once in 2 s, want a second try", missing)
+		}
+		wg.Wait()
+		if d := time.Since(w.start); d != 4*time.Second {
+			t.Errorf("gave up after %v, want 4s", d)
+		}
+		for _, h := range hosts {
+			if got := w.servers[0].Count(h, dns.TypeA); got > 4 {
+				t.Errorf("%s was asked for %d times, want at most 4", h, got)
+			}
+		}
+	})
+}
+
+// A budget is for servers that are slow: a few lost packets cost 0.4 s each.
+func TestRetransmit_FewLossesAreRepeatedAtOnce(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		var wg sync.WaitGroup
+		for _, h := range names(20) {
+			w.all(h, dns.TypeA, simnet.Rule{Silent: true}, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300})
+			wg.Go(func() { w.gets("ip4", h, 400*time.Millisecond+rtt, "192.0.2.1") })
+		}
+		wg.Wait()
+	})
+}
+
+func TestLookup_RefusalOfOneServerAsksTheOtherAtOnce(t *testing.T) {
+	inWorld(t, 2, dnscache.Options{}, func(w *world) {
+		for _, h := range names(3) {
+			w.host(h, 300, "192.0.2.1")
+		}
+		w.net.SetLink(netip.MustParseAddr("192.0.2.53"), simnet.Link{Fault: simnet.Refuse, RTT: rtt})
+		w.gets("ip4", "h0.test", 2*rtt, "192.0.2.1")
+		w.gets("ip4", "h1.test", rtt, "192.0.2.1") // it is known to be down
+		if s := w.r.Stats().Servers; !s[0].Down || s[1].Down {
+			t.Errorf("down = %v, %v, want the first only", s[0].Down, s[1].Down)
+		}
+		w.net.SetLink(netip.MustParseAddr("192.0.2.53"), simnet.Link{RTT: rtt})
+		time.Sleep(time.Second)
+		w.gets("ip4", "h2.test", rtt, "192.0.2.1") // takes a probe along
+		time.Sleep(time.Millisecond)
+		if s := w.r.Stats().Servers; s[0].Down {
+			t.Error("the first server answers again, and still counts as down")
+		}
+	})
+}
+
+// withServers is inWorld for servers that are not plain addresses; it starts
+// no nameserver.
+func withServers(t *testing.T, servers []string, f func(w *world)) {
+	inWorld(t, 0, dnscache.Options{Servers: servers}, f)
+}
+
+// serve starts the nameserver for an address of withServers.
+func (w *world) serve(addr string) *simnet.DNS {
+	w.net.SetLink(netip.MustParseAddr(addr), simnet.Link{RTT: rtt})
+	s := w.net.ServeDNS(netip.AddrPortFrom(netip.MustParseAddr(addr), 53).String())
+	w.servers = append(w.servers, s)
+	return s
+}
+
+func TestTCPServer(t *testing.T) {
+	withServers(t, []string{"tcp://192.0.2.53"}, func(w *world) {
+		w.serve("192.0.2.53")
+		w.host("a.test", 300, "192.0.2.1", "2001:db8::1")
+		w.gets("ip", "a.test", 2*rtt, "2001:db8::1", "192.0.2.1") // connect and answer
+		for _, q := range w.servers[0].Queries() {
+			if !q.TCP {
+				t.Error("a query over UDP")
+			}
+		}
+		w.fails("ip4", "none.test", hostwise.DNSNXDomain, 2*rtt)
+		s := w.r.Stats()
+		if s.TCP != 3 || s.Queries != 3 {
+			t.Errorf("%d queries, %d over TCP, want 3 and 3", s.Queries, s.TCP)
+		}
+		synctest.Wait() // the lookup does not wait for the close
+		if stats := w.net.Stats(); stats.Open != 0 || stats.OpenUDP != 0 {
+			t.Errorf("%d TCP and %d UDP sockets left", stats.Open, stats.OpenUDP)
+		}
+	})
+}
+
+func TestTCPServer_Refuses(t *testing.T) {
+	withServers(t, []string{"tcp://192.0.2.53"}, func(w *world) {
+		w.serve("192.0.2.53").RefuseTCP()
+		e := w.fails("ip4", "a.test", hostwise.DNSServerUnreachable, 2*rtt) // a lone server is asked twice
+		if len(e.Asked) != 1 || e.Asked[0] != "192.0.2.53:53" {
+			t.Errorf("Asked = %q, want 192.0.2.53:53", e.Asked)
+		}
+	})
+}
+
+// That one server speaks TCP only does not make the next one do so.
+func TestTCPServer_TheNextIsAskedOverUDP(t *testing.T) {
+	withServers(t, []string{"tcp://192.0.2.53", "192.0.2.54"}, func(w *world) {
+		w.serve("192.0.2.53").SetSilent(true)
+		w.serve("192.0.2.54").RefuseTCP()
+		w.host("a.test", 300, "192.0.2.1")
+		w.gets("ip4", "a.test", 400*time.Millisecond+rtt, "192.0.2.1")
+	})
+}
+
+// What a filter says of a name is kept like any other answer.
+func TestLookup_BlockedIsAnAnswer(t *testing.T) {
+	inWorld(t, 2, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeANY, simnet.Rule{Rcode: dns.RcodeNameError, EDE: 15, EDEText: "malware", NegTTL: 60})
+		w.all("b.test", dns.TypeANY, simnet.Rule{EDE: 17, NegTTL: 60})
+		for _, name := range []string{"a.test", "b.test"} {
+			w.fails("ip4", name, hostwise.DNSBlocked, rtt)
+			time.Sleep(59 * time.Second)
+			if e := w.fails("ip4", name, hostwise.DNSBlocked, 0); !e.Cached || len(e.EDE) != 1 {
+				t.Errorf("%s: Cached = %v, EDE = %v, want true and one", name, e.Cached, e.EDE)
+			}
+			w.asked(name, dns.TypeA, 1)
+		}
+	})
+}
+
+// A resolver with its own Dial gets "udp" and "tcp" and an ip:port.
+func TestDial_IsAskedForAnAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		d := n.ServeDNS("192.0.2.53:53")
+		defer d.Close()
+		d.Handle("a.test", dns.TypeA, simnet.Rule{Truncate: true, Addrs: parse("192.0.2.1"), TTL: 60, Times: 2})
+		var mu sync.Mutex
+		dialled := map[string]int{}
+		r, err := dnscache.New(&dnscache.Options{Servers: []string{"192.0.2.53"}, HostsFile: os.DevNull, Dial: func(ctx context.Context, network, address string) (c net.Conn, err error) {
+			mu.Lock()
+			dialled[network+" "+address]++
+			mu.Unlock()
+			return n.DialContext(ctx, network, address)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, err := r.LookupNetIP(context.Background(), "ip4", "a.test"); err != nil {
+			t.Error(err)
+		}
+		if len(dialled) != 2 || dialled["udp 192.0.2.53:53"] != 1 || dialled["tcp 192.0.2.53:53"] != 1 {
+			t.Errorf("dialled %v, want each network once", dialled)
+		}
+	})
+}
+
+// A lookup for both families counts twice, whatever each of them finds.
+func TestStats_CountByFamily(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeAAAA, simnet.Rule{Addrs: parse("2001:db8::1"), TTL: 300})
+		w.all("a.test", dns.TypeA, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 60})
+		w.all("b.test", dns.TypeA, simnet.Rule{Addrs: parse("192.0.2.2"), TTL: 300})
+		check := func(what string, hits, negative, misses uint64) {
+			t.Helper()
+			if s := w.r.Stats(); s.Hits != hits || s.NegativeHits != negative || s.Misses != misses {
+				t.Errorf("%s: %d hits, %d negative hits, %d misses, want %d, %d, %d", what, s.Hits, s.NegativeHits, s.Misses, hits, negative, misses)
+			}
+		}
+		w.gets("ip", "a.test", rtt, "2001:db8::1", "192.0.2.1")
+		check("new", 0, 0, 2)
+		w.gets("ip", "a.test", 0, "2001:db8::1", "192.0.2.1")
+		check("known", 2, 0, 2)
+		time.Sleep(61 * time.Second)
+		w.gets("ip", "b.test", rtt, "192.0.2.2")
+		w.gets("ip", "b.test", 0, "192.0.2.2")
+		check("one family without addresses", 3, 1, 4)
+		w.gets("ip", "a.test", rtt, "2001:db8::1", "192.0.2.1")
+		check("one family expired", 4, 1, 5)
+		w.fails("ip6", "b.test", hostwise.DNSNoData, 0)
+		check("only that one", 4, 2, 5)
+	})
+}
