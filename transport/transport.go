@@ -165,8 +165,10 @@ func (t *Transport) failed(j *journey, err error) error {
 	s := j.end()
 	err, cut := j.explain(err, s)
 	switch {
+	case j.proxy != nil: // whose account the dial settles; the host's failures cannot be told from the proxy's
+		t.breaker.release(j.permit)
 	case s.dialing || s.dialErr != nil:
-	case s.connected && j.proxy == nil && chargesHost(err) && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
+	case s.connected && chargesHost(err) && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
 		t.charge(j.key, err, j.permit)
 	default:
 		t.breaker.release(j.permit)

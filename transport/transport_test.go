@@ -802,6 +802,24 @@ func TestProxy_FailuresChargeTheProxy(t *testing.T) {
 	})
 }
 
+// The request that was to find out whether a host is back meets a dead proxy.
+func TestProxy_ProbeIsGivenBack(t *testing.T) {
+	inWorld(t, nil, transport.Options{}, func(w *world) {
+		w.host("a.test", "192.0.2.1")
+		w.host("proxy.test", "192.0.2.9")
+		for range 3 {
+			w.fails("http://a.test/", hostwise.ConnectRefused, hostwise.PhaseConnect)
+		}
+		time.Sleep(33 * time.Second) // the cool-down, and a tenth
+		proxy, _ := url.Parse("http://proxy.test:3128")
+		req, _ := http.NewRequestWithContext(transport.WithProxy(context.Background(), http.ProxyURL(proxy)), "GET", "http://a.test/", nil)
+		if _, err := w.client.Do(req); hostwise.KindOf(err) != hostwise.ProxyConnect {
+			t.Errorf("through the proxy: %v", err)
+		}
+		w.fails("http://a.test/", hostwise.ConnectRefused, hostwise.PhaseConnect) // the next probe
+	})
+}
+
 func TestTrace_HooksAreCalledOncePerAttemptAndNotAfterReturn(t *testing.T) {
 	inWorld(t, nil, transport.Options{}, func(w *world) {
 		w.host("a.test", "192.0.2.1", "2001:db8::1")
