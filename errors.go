@@ -307,6 +307,11 @@ func (e *RequestError) Timeout() bool { return e.Kind.Timeout() }
 // Temporary implements net.Error.
 func (e *RequestError) Temporary() bool { return e.Kind.Retryable() }
 
+// Is makes a timeout match context.DeadlineExceeded, as those of net/http do.
+func (e *RequestError) Is(target error) bool {
+	return target == context.DeadlineExceeded && e.Kind.Timeout()
+}
+
 // Unwrap returns the cause.
 func (e *RequestError) Unwrap() error { return e.Err }
 

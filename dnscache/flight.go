@@ -475,7 +475,8 @@ func (r *Resolver) outcome(f *flight, res result, server string) *record {
 	e := &hostwise.DNSError{Host: f.name, Kind: res.kind, Server: server, Rcode: res.rcode, EDE: res.ede, Err: res.cause}
 	switch {
 	case res.ttl > 0: // the server says for how long
-		return &record{state: negative, err: e, ttl: res.ttl, expires: now + int64(res.ttl)}
+		ttl := min(res.ttl, r.opt.MaxTTL)
+		return &record{state: negative, err: e, ttl: ttl, expires: now + int64(ttl)}
 	case res.kind == hostwise.DNSServerUnreachable:
 		r.mu.Lock()
 		e.Server, e.Asked = "", r.askedServers(f)

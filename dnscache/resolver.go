@@ -60,6 +60,7 @@ func New(o *Options) (*Resolver, error) {
 		}
 		r.servers = append(r.servers, &server{addr: addr, name: addr.String(), tcpOnly: tcpOnly})
 	}
+	r.hosts.reload(r.clock.exact())
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.own(r.runSchedule, nil)
 	return r, nil
@@ -254,7 +255,7 @@ func (f nameFault) Error() string { return string(f) }
 
 func literal(a netip.Addr) (records [2]*record) {
 	f := v6
-	if a.Is4() {
+	if a.Unmap().Is4() { // as package net has it
 		f = v4
 	}
 	records[f] = &record{state: positive, addrs: []netip.Addr{a}}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -51,13 +52,18 @@ type conn struct {
 	tls     *tls.Conn // over this connection, if any
 	onClose func()    // set when the connection is handed out, nil before
 	once    sync.Once
+
+	// connLimit.mu protects what follows.
+	users int           // requests on it
+	idle  *list.Element // of connLimit.idle, while there are none
 }
 
 func (c *conn) Close() error {
+	err := c.Conn.Close()
 	if c.onClose != nil {
 		c.once.Do(c.onClose)
 	}
-	return c.Conn.Close()
+	return err
 }
 
 // plainHTTP says of a server that answers a TLS handshake in plain HTTP what

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/failure"
@@ -24,6 +25,7 @@ type body struct {
 func newBody(b io.ReadCloser, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
 	if b == http.NoBody {
 		cancel(errBodyDone)
+		j.done()
 		return b
 	}
 	w := &body{ReadCloser: b, j: j, cancel: cancel}
@@ -36,6 +38,28 @@ func newBody(b io.ReadCloser, j *journey, cancel context.CancelCauseFunc) io.Rea
 	return w
 }
 
+// requestBody is a request's body that remembers how reading it failed: such
+// a failure is the caller's, and no host is to blame for it.
+type requestBody struct {
+	io.ReadCloser
+	err atomic.Pointer[error]
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.err.Store(&err)
+	}
+	return n, err
+}
+
+func (b *requestBody) failure() error {
+	if err := b.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 var errBodyDone = errors.New("the body is done with")
 
 func (b *body) Read(p []byte) (int, error) {
@@ -46,14 +70,21 @@ func (b *body) Read(p []byte) (int, error) {
 	if err != io.EOF && !errors.Is(err, errBodyDone) {
 		err = b.explain(err)
 	}
-	b.once.Do(func() { b.cancel(errBodyDone) })
+	b.done()
 	return n, err
 }
 
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
-	b.once.Do(func() { b.cancel(errBodyDone) })
+	b.done()
 	return err
+}
+
+func (b *body) done() {
+	b.once.Do(func() {
+		b.cancel(errBodyDone)
+		b.j.done()
+	})
 }
 
 // explain makes a typed error of one in the middle of the body. It charges

@@ -32,7 +32,7 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 		return own, false
 	}
 	ctxErr := failure.Context(j.Context)
-	if deadline, ok := j.Deadline(); ctxErr == nil && ok && (errors.Is(err, errGaveUp) || !time.Now().Before(deadline)) {
+	if deadline, ok := j.Deadline(); ctxErr == nil && ok && (s.gaveUp || !time.Now().Before(deadline)) {
 		ctxErr = context.DeadlineExceeded // http.Client's own timer may come before the context's
 	}
 	switch own := ours(err); {
@@ -40,6 +40,8 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 		return j.interrupted(ctxErr, s), true
 	case own != nil:
 		return own, false
+	case s.sending != nil: // the caller's doing, not the host's
+		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: hostwise.Other, Phase: hostwise.PhaseRequest, Err: err}, false
 	case s.connected:
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: requestKind(err), Phase: hostwise.PhaseRequest, Err: err}, false
 	case s.dial == nil: // net/http refused the request
@@ -157,7 +159,7 @@ func handshakeKind(err error) hostwise.Kind {
 	if isTimeout(err) {
 		return hostwise.TLSTimeout
 	}
-	return hostwise.TLSInvalid
+	return hostwise.Other // our own: a failing callback of the tls.Config
 }
 
 // requestKind classifies the failure of a request over a connection. For

@@ -1,21 +1,28 @@
 package transport
 
 import (
+	"container/list"
 	"context"
+	"crypto/tls"
+	"net"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hostwise-go/hostwise/internal/failure"
 )
 
-// makeRoomEvery is how often a full connLimit has idle connections closed.
-const makeRoomEvery = time.Second
-
-// connLimit bounds the connections of a Transport.
+// connLimit bounds the connections of a Transport. It knows which of them no
+// request uses: when somebody waits for room, the one that was not used for
+// the longest time is closed. net/http's own bound on idle connections does
+// not count those of HTTP/2.
 type connLimit struct {
-	slots  chan struct{} // nil: no bound
-	open   atomic.Int64
-	roomAt atomic.Int64 // Unix nanoseconds: when idle connections were last closed
+	slots chan struct{} // nil: no bound
+	open  atomic.Int64
+
+	mu      sync.Mutex // protects what follows, and the conns' users and idle
+	waiting int        // dials in acquire
+	idle    list.List  // of *conn, the least recently used first
+	closed  bool       // no connection is kept any longer
 }
 
 func newConnLimit(n int) *connLimit {
@@ -26,45 +33,100 @@ func newConnLimit(n int) *connLimit {
 	return l
 }
 
-// acquire waits for room for one more connection. The inner transport keeps
-// at most half of the room for idle HTTP/1 connections, the least recently
-// used giving way, but counts no HTTP/2 connections: so that idle ones do not
-// fill the room for good, they are closed while somebody waits.
-func (l *connLimit) acquire(ctx context.Context, t *Transport) error {
-	for !l.tryAcquire() {
-		now := time.Now().UnixNano()
-		if last := l.roomAt.Load(); now-last >= int64(makeRoomEvery) && l.roomAt.CompareAndSwap(last, now) {
-			t.inner.CloseIdleConnections()
-		}
-		select {
-		case l.slots <- struct{}{}:
-			l.open.Add(1)
-			return nil
-		case <-time.After(makeRoomEvery):
-		case <-ctx.Done():
-			return failure.Context(ctx)
-		case <-t.closing:
-			return errClosed
-		}
-	}
-	return nil
-}
-
-func (l *connLimit) tryAcquire() bool {
+// acquire waits for room for one more connection.
+func (l *connLimit) acquire(ctx context.Context, closing <-chan struct{}) error {
 	if l.slots != nil {
 		select {
 		case l.slots <- struct{}{}:
 		default:
-			return false
+			l.wait(+1)
+			defer l.wait(-1)
+			select {
+			case l.slots <- struct{}{}:
+			case <-ctx.Done():
+				return failure.Context(ctx)
+			case <-closing:
+				return errClosed
+			}
 		}
 	}
 	l.open.Add(1)
-	return true
+	return nil
 }
 
-func (l *connLimit) release() {
+// wait counts those who wait, and makes room for one more.
+func (l *connLimit) wait(n int) {
+	l.mu.Lock()
+	l.waiting += n
+	var victim *conn
+	if front := l.idle.Front(); n > 0 && front != nil {
+		victim = l.idle.Remove(front).(*conn)
+		victim.idle = nil
+	}
+	l.mu.Unlock()
+	if victim != nil {
+		victim.Close()
+	}
+}
+
+// release gives back the room of a connection that was closed.
+func (l *connLimit) release(c *conn) {
+	l.mu.Lock()
+	if c.idle != nil {
+		l.idle.Remove(c.idle)
+		c.idle = nil
+	}
+	l.mu.Unlock()
+	l.giveBack()
+}
+
+// giveBack gives back room that became no connection.
+func (l *connLimit) giveBack() {
 	l.open.Add(-1)
 	if l.slots != nil {
 		<-l.slots
 	}
+}
+
+// use notes that a request uses c, which net/http has given it.
+func (l *connLimit) use(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.users++
+	if c.idle != nil {
+		l.idle.Remove(c.idle)
+		c.idle = nil
+	}
+}
+
+// leave notes that a request is done with c.
+func (l *connLimit) leave(c *conn) {
+	l.mu.Lock()
+	c.users--
+	unused := c.users == 0
+	keep := unused && l.waiting == 0 && !l.closed
+	if keep {
+		c.idle = l.idle.PushBack(c)
+	}
+	l.mu.Unlock()
+	if unused && !keep {
+		c.Close()
+	}
+}
+
+// close has connections closed that are not used, from now on.
+func (l *connLimit) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+}
+
+// connOf is the connection of a Transport that net/http speaks of; nil if it
+// is none of them.
+func connOf(nc net.Conn) *conn {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	c, _ := nc.(*conn)
+	return c
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -21,14 +22,18 @@ import (
 // network is "tcp", "tcp4" or "tcp6". The breaker counts a connection made
 // as a success.
 func (t *Transport) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if network != "tcp" && network != "tcp4" && network != "tcp6" {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: net.UnknownNetworkError(network)}
+	}
 	if err := failure.Context(ctx); err != nil {
 		return nil, &hostwise.ConnectError{Host: address, Kind: contextKind(err, hostwise.Deadline), Err: err}
 	}
-	permit, down := t.breaker.allow(address, time.Now())
+	key := strings.ToLower(address)
+	permit, down := t.breaker.allow(key, time.Now())
 	if down != nil {
 		return nil, down
 	}
-	d, err := t.newDial(network, address, address, permit)
+	d, err := t.newDial(network, address, key, permit)
 	if err != nil {
 		t.breaker.release(permit)
 		return nil, err
@@ -41,7 +46,7 @@ func (t *Transport) DialContext(ctx context.Context, network, address string) (n
 	}
 	conn, err := d.run(ctx)
 	if err == nil {
-		t.breaker.success(address, permit)
+		t.breaker.success(key, permit)
 	}
 	return conn, err
 }
@@ -76,7 +81,11 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		key = address
 	}
 	d, err := t.newDial(network, address, key, permit)
+	if err == nil {
+		err = j.begin(d.state)
+	}
 	if err != nil {
+		t.breaker.release(permit)
 		return nil, err
 	}
 	d.trace = j.hook
@@ -94,9 +103,6 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		}
 		d.tls = config
 	}
-	if err := j.begin(d.state); err != nil {
-		return nil, err
-	}
 	conn, err := d.run(ctx)
 	switch {
 	case err != nil:
@@ -104,6 +110,10 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		t.breaker.success(key, permit)
 	case j.isOver(): // a connection in time for nobody says nothing of answers
 		t.breaker.release(permit)
+		if c := connOf(conn); c != nil {
+			t.conns.use(c) // or it would never count as idle
+			t.conns.leave(c)
+		}
 	}
 	return conn, err
 }
@@ -113,6 +123,7 @@ type dial struct {
 	t        *Transport
 	network  string
 	host     string
+	literal  netip.Addr // that host is, if it is one
 	port     uint16
 	key      string  // the breaker's, the memory's
 	permit   *permit // the breaker's
@@ -144,8 +155,9 @@ func (t *Transport) newDial(network, address, key string, p *permit) (*dial, err
 		return nil, fmt.Errorf("transport: dial %q: the port is not a number", address)
 	}
 	now := time.Now()
+	literal, _ := netip.ParseAddr(host)
 	return &dial{
-		t: t, network: network, host: host, port: uint16(port), key: key, permit: p, start: now,
+		t: t, network: network, host: host, literal: literal, port: uint16(port), key: key, permit: p, start: now,
 		trace: func(func(*httptrace.ClientTrace)) {},
 		state: &dialState{host: key, name: host, start: now},
 	}, nil
@@ -160,7 +172,7 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	}
 	d.t.counters.dials.Add(1)
 	won, err := d.raceAddresses(ctx, d.t.routes)
-	if d.unrouted && hostwise.KindOf(err) == hostwise.DNSNoData {
+	if k := hostwise.KindOf(err); d.unrouted && (k == hostwise.DNSNoData || k == hostwise.DNSNXDomain && !d.t.knowsNoData()) {
 		// Perhaps the family without a default route has a way to just
 		// this host: a private network, a loopback address.
 		won, err = d.raceAddresses(ctx, nil)
@@ -175,7 +187,7 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	switch {
 	case err != nil:
 		if d.leave != nil {
-			d.t.conns.release()
+			d.t.conns.giveBack()
 		}
 		return nil, err
 	case won.tls != nil:
@@ -192,7 +204,8 @@ func (d *dial) takeTurn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.t.conns.acquire(ctx, d.t); err != nil {
+	d.state.queue()
+	if err := d.t.conns.acquire(ctx, d.t.closing); err != nil {
 		leave()
 		return d.state.interrupted(err)
 	}
@@ -246,6 +259,9 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	defer d.events.close()
 	defer cancel()
 	d.ctx = attempts
+	if d.literal.IsValid() {
+		r = nil // it is this family or none
+	}
 	remembered := d.t.memory.recall(d.key, d.start)
 	config := happyeyeballs.Config{Prefer: remembered.prefer, First: remembered.winner, Without: r.without(d.network, d.start)}
 	d.unrouted = config.Without != (*routes)(nil).without(d.network, d.start)
@@ -298,11 +314,15 @@ func (d *dial) startAttempts(now time.Time) (wake time.Time) {
 	for !d.overtime(now) {
 		addr, next := d.race.Next(now)
 		if !addr.IsValid() {
-			return next
+			wake = next
+			break
 		}
 		d.startAttempt(addr, now)
 	}
-	return time.Time{}
+	if end := d.connecting.Add(d.t.opt.DialTimeout); !d.connecting.IsZero() && now.Before(end) && (wake.IsZero() || end.Before(wake)) {
+		wake = end
+	}
+	return wake
 }
 
 // overtime reports whether no attempt may start any more.
@@ -312,7 +332,7 @@ func (d *dial) overtime(now time.Time) bool {
 
 // lost reports whether the race can no longer be won.
 func (d *dial) lost(now time.Time) bool {
-	return d.race.Lost() || d.overtime(now) && d.state.running() == 0
+	return d.race.Lost() || d.overtime(now) && !d.state.shaking()
 }
 
 func (d *dial) startAttempt(addr netip.Addr, now time.Time) {
@@ -368,7 +388,7 @@ func (d *dial) handle(ev event) (*conn, error) {
 		return nil, nil
 	case ev.err == nil:
 		d.t.memory.won(d.key, ev.addr.Addr(), d.state.tried(), now)
-		ev.conn.onClose = d.t.conns.release
+		ev.conn.onClose = func() { d.t.conns.release(ev.conn) }
 		return ev.conn, nil
 	}
 	if phase := d.state.failed(ev.attempt, ev.err, now); phase == hostwise.PhaseConnect {

@@ -24,6 +24,8 @@ type journey struct {
 	proxy           *url.URL // set before the inner round trip, nil: direct
 	permit          *permit  // of the breaker; nil for a healthy host
 	onlyHTTP1       bool
+	conns           *connLimit
+	body            *requestBody // nil: none
 	trace           httptrace.ClientTrace
 
 	hooks sync.Mutex // serialises the user's trace hooks with each other and with end; held while they run
@@ -34,7 +36,9 @@ type journey struct {
 	dial   *dialState // the latest
 	gotAt  time.Time  // when the connection was obtained
 	conn   net.Conn
+	used   *conn // the same, until the request is done with it
 	reused bool
+	gaveUp bool // giveUpTimer has ended the request
 }
 
 type journeyKey struct{}
@@ -64,7 +68,26 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.leave()
 	j.gotAt, j.conn, j.reused = time.Now(), i.Conn, i.Reused
+	if j.used = connOf(i.Conn); j.used != nil {
+		j.conns.use(j.used)
+	}
+}
+
+// leave ends the use of a connection. j.mu is held.
+func (j *journey) leave() {
+	if j.used != nil {
+		j.conns.leave(j.used)
+		j.used = nil
+	}
+}
+
+// done says that the request needs its connection no more.
+func (j *journey) done() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.leave()
 }
 
 // addr is the server's address, as far as it is known. j.mu is held.
@@ -94,7 +117,12 @@ func (j *journey) giveUpTimer(cancel context.CancelCauseFunc) *time.Timer {
 	}
 	left := time.Until(deadline)
 	lead := min(max(leastLead, left/leadShare), left/2)
-	return time.AfterFunc(left-lead, func() { cancel(errGaveUp) })
+	return time.AfterFunc(left-lead, func() {
+		j.mu.Lock()
+		j.gaveUp = true
+		j.mu.Unlock()
+		cancel(errGaveUp)
+	})
 }
 
 // A snapshot is how far a journey had come when it ended.
@@ -106,6 +134,8 @@ type snapshot struct {
 	dial      *dialState    // nil: no dial was begun
 	dialing   bool          // and it goes on
 	dialErr   error         // or it failed with this
+	gaveUp    bool          // the deadline was near
+	sending   error         // the request's own body failed with this
 }
 
 // end stops the user's hooks and says how far the journey has come.
@@ -115,7 +145,10 @@ func (j *journey) end() snapshot {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.over = true
-	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial}
+	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, gaveUp: j.gaveUp}
+	if j.body != nil {
+		s.sending = j.body.failure()
+	}
 	if s.connected {
 		s.waited = time.Since(j.gotAt)
 	} else if j.dial != nil {

@@ -6,9 +6,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
+	"runtime"
 	"slices"
 	"time"
-	"unsafe"
 )
 
 // A Resolver turns names into addresses; *dnscache.Resolver and
@@ -123,12 +124,8 @@ func innerTransport(base *http.Transport, o *Options) (inner *http.Transport, er
 	if inner.MaxResponseHeaderBytes == 0 {
 		inner.MaxResponseHeaderBytes = defaultMaxHeaderBytes
 	}
-	if o.MaxConns > 0 {
-		// Idle connections must leave room, or a request that waits for
-		// its turn would wait for another's idle time-out.
-		if most := max(1, o.MaxConns/2); inner.MaxIdleConns == 0 || inner.MaxIdleConns > most {
-			inner.MaxIdleConns = most
-		}
+	if o.MaxConns > 0 && inner.MaxIdleConns > o.MaxConns {
+		inner.MaxIdleConns = o.MaxConns
 	}
 	return inner, nil
 }
@@ -146,14 +143,10 @@ type dialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 
 //lint:file-ignore SA1019 a base transport may have Dial or DialTLS set: they are honoured or refused, not used
 
-// baseDial returns base's own way to dial an ip:port, or nil if it has none
-// but net/http's default.
+// baseDial returns base's own way to dial an ip:port, or nil if it has none.
 func baseDial(base *http.Transport) dialFunc {
 	switch {
 	case base.DialContext != nil:
-		if d, ok := http.DefaultTransport.(*http.Transport); ok && sameFunc(base.DialContext, d.DialContext) {
-			return nil
-		}
 		return base.DialContext
 	case base.Dial != nil:
 		return func(_ context.Context, network, address string) (net.Conn, error) { return base.Dial(network, address) }
@@ -161,8 +154,10 @@ func baseDial(base *http.Transport) dialFunc {
 	return nil
 }
 
-// sameFunc reports whether two function values are copies of one. Comparing
-// their code would take every (*net.Dialer).DialContext for the same.
-func sameFunc(a, b dialFunc) bool {
-	return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
+// usesRoutes reports whether dial is the method of a net.Dialer, as that of
+// http.DefaultTransport is, so that this system's routes decide whether it
+// can reach an address. Of any other function nobody knows.
+func usesRoutes(dial dialFunc) bool {
+	f := runtime.FuncForPC(reflect.ValueOf(dial).Pointer())
+	return f != nil && f.Name() == "net.(*Dialer).DialContext-fm"
 }

@@ -13,8 +13,8 @@ type proxyKey struct{}
 
 // WithProxy returns a context whose requests choose their proxy with the
 // given function, in the place of the Transport's own; see
-// http.Transport.Proxy. It is called once for each round trip, with a copy of
-// the request that it may change.
+// http.Transport.Proxy. It is called once for each round trip, with a
+// shallow copy of the request, whose context it may replace.
 func WithProxy(ctx context.Context, proxy func(*http.Request) (*url.URL, error)) context.Context {
 	return context.WithValue(ctx, proxyKey{}, proxy)
 }

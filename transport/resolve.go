@@ -19,10 +19,14 @@ var networks = [2]string{happyeyeballs.IPv6: "ip6", happyeyeballs.IPv4: "ip4"}
 // and has one answer for each family not left out posted. The caller ends its
 // interest with stop.
 func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
-	if a, err := netip.ParseAddr(d.host); err == nil {
-		f := happyeyeballs.Of(a)
-		d.events.post(event{answer: true, family: f, addrs: []netip.Addr{a}})
-		d.events.post(event{answer: true, family: f.Other()})
+	if d.literal.IsValid() {
+		f := happyeyeballs.Of(d.literal)
+		other := event{answer: true, family: f.Other()}
+		if without[f] { // by network
+			other.err = &hostwise.DNSError{Host: d.host, Kind: hostwise.DNSNoData}
+		}
+		d.events.post(event{answer: true, family: f, addrs: []netip.Addr{d.literal}})
+		d.events.post(other)
 		d.state.resolve(nil)
 		return func() {}
 	}
@@ -60,6 +64,13 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		})
 	}
 	return cancel
+}
+
+// knowsNoData reports whether the resolver tells a name without addresses of
+// a family from one that does not exist. Package net does not.
+func (t *Transport) knowsNoData() bool {
+	_, ok := t.resolver.(*dnscache.Resolver)
+	return ok
 }
 
 // asDNSError makes a typed error of a foreign resolver's.

@@ -23,6 +23,7 @@ type dialState struct {
 
 	mu        sync.Mutex // protects what follows
 	resolving bool
+	queued    bool            // waits for room for one more connection
 	asked     func() []string // the nameservers asked
 	attempts  []attemptState
 	done      bool
@@ -45,6 +46,13 @@ func (s *dialState) wait() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resolving = false
+}
+
+// queue notes that the dial waits for room for one more connection.
+func (s *dialState) queue() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queued = true
 }
 
 // started notes a new attempt and returns its index.
@@ -70,16 +78,14 @@ func (s *dialState) failed(i int, err error, now time.Time) hostwise.Phase {
 	return a.Phase
 }
 
-func (s *dialState) running() (n int) {
+// shaking reports whether a TLS handshake is on its way.
+func (s *dialState) shaking() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range s.attempts {
-		if a.running {
-			n++
-		}
-	}
-	return n
+	return slices.ContainsFunc(s.attempts, attemptState.shaking)
 }
+
+func (a attemptState) shaking() bool { return a.running && a.Phase == hostwise.PhaseTLS }
 
 // tried reports by family whether an address of it was tried.
 func (s *dialState) tried() (t [2]bool) {
@@ -137,10 +143,13 @@ func (s *dialState) interrupted(err error) error {
 		giveUp = errTimeout{}
 	}
 	list := s.soFar(giveUp)
-	if i := slices.IndexFunc(s.attempts, func(a attemptState) bool { return a.running && a.Phase == hostwise.PhaseTLS }); i >= 0 && s.proxy == "" {
+	if i := slices.IndexFunc(s.attempts, attemptState.shaking); i >= 0 && s.proxy == "" {
 		return &hostwise.TLSError{Host: s.host, Addr: list[i].Addr, Kind: contextKind(err, hostwise.TLSTimeout), Attempts: several(list), Err: err}
 	}
 	timeout := hostwise.ConnectTimeout
+	if s.queued && len(list) == 0 {
+		timeout = hostwise.Deadline // the wait was for a connection of our own
+	}
 	if s.proxy != "" {
 		timeout = hostwise.ProxyTimeout
 	}
@@ -156,7 +165,7 @@ func (s *dialState) failure() error {
 	if len(s.attempts) == 0 {
 		return nil
 	}
-	list := s.soFar(errors.New("given up"))
+	list := s.soFar(errTimeout{}) // unless the race was called off, their time is up
 	var shaken *hostwise.Attempt
 	for i, a := range list {
 		if a.Phase == hostwise.PhaseTLS && (shaken == nil || isCertificate(a.Err)) {

@@ -25,7 +25,7 @@ type Transport struct {
 	resolver Resolver
 	ownsRes  *dnscache.Resolver // to be closed with the Transport; may be nil
 	dial     dialFunc           // connects to an ip:port
-	routes   *routes            // nil when dial is the base's own
+	routes   *routes            // nil when dial does not go by them
 	breaker  *breaker
 	contacts contacts
 	memory   *memory
@@ -39,7 +39,7 @@ type Transport struct {
 
 // New returns a Transport that keeps its connections in a clone of base; a
 // nil base means a clone of http.DefaultTransport with shorter time-outs.
-// base is not changed. Its DialContext, if it is not net/http's default,
+// base is not changed. Its DialContext
 // remains the way to connect to the addresses that the Transport chooses.
 // Requests for schemes other than http and https go to base itself (or to
 // http.DefaultTransport). New fails
@@ -65,6 +65,8 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	if t.dial == nil {
 		t.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
+	}
+	if usesRoutes(t.dial) {
 		t.routes = &routes{}
 	}
 	if t.resolver == nil {
@@ -130,10 +132,14 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, down
 	}
-	j := &journey{Context: ctx, key: key, permit: permit, onlyHTTP1: requiresHTTP1(req)}
+	j := &journey{Context: ctx, key: key, permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
 	own, cancel := context.WithCancelCause(j.traced())
 	giveUp := j.giveUpTimer(cancel)
 	r := req.WithContext(own)
+	if req.Body != nil && req.Body != http.NoBody {
+		j.body = &requestBody{ReadCloser: req.Body}
+		r.Body = j.body
+	}
 	if err := t.chooseProxy(j, r); err != nil {
 		closeBody(req)
 		t.breaker.release(permit)
@@ -150,6 +156,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		cancel(err)
 		err = t.failed(j, err)
+		j.done()
 		return nil, err
 	}
 	t.breaker.success(key, permit)
@@ -167,7 +174,7 @@ func (t *Transport) failed(j *journey, err error) error {
 	switch {
 	case j.proxy != nil: // whose account the dial settles; the host's failures cannot be told from the proxy's
 		t.breaker.release(j.permit)
-	case s.dialing || s.dialErr != nil:
+	case s.dialing || s.dialErr != nil: // the dial does it
 	case s.connected && chargesHost(err) && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
 		t.charge(j.key, err, j.permit)
 	default:
@@ -193,6 +200,7 @@ func (t *Transport) Close() error {
 	t.mu.Lock()
 	if t.closed() == nil {
 		close(t.closing)
+		t.conns.close()
 	}
 	t.mu.Unlock()
 	t.inner.CloseIdleConnections()

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -421,6 +422,10 @@ func TestErrors(t *testing.T) {
 			w.host("a.test", "192.0.2.1")
 			w.accept("192.0.2.1:80", func(c net.Conn) { io.Copy(io.Discard, c); c.Close() })
 		}, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, true, []check{is(context.DeadlineExceeded)}},
+		{"no headers over HTTP/2", "https://example.com/", func(w *world) {
+			w.host("example.com", "192.0.2.1")
+			w.serveTLS(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), cert, "192.0.2.1:443")
+		}, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, true, []check{is(context.DeadlineExceeded)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, how := range []string{"no deadline", "Client.Timeout", "context deadline", "cancel", "WithTimeoutCause"} {
@@ -593,6 +598,46 @@ func TestBreaker_ChargesNobodyForNamesAndCancellations(t *testing.T) {
 		}
 		w.takes(time.Second, "http://slow.test/")
 	})
+}
+
+// A request's own body that cannot be read is no fault of the host.
+func TestBreaker_DoesNotChargeForTheCallersBody(t *testing.T) {
+	inWorld(t, nil, transport.Options{}, func(w *world) {
+		w.host("a.test", "192.0.2.1")
+		w.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }), "192.0.2.1:80")
+		for range 10 {
+			_, err := w.client.Post("http://a.test/", "text/plain", iotest.ErrReader(io.ErrUnexpectedEOF))
+			if hostwise.KindOf(err) != hostwise.Other || !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("err = %v: kind %s, want the body's error", err, hostwise.KindOf(err))
+			}
+		}
+		w.takes(0, "http://a.test/")
+	})
+}
+
+// Idle connections make room for those that are needed, over HTTP/1 and 2.
+func TestMaxConns_IdleConnectionsMakeRoom(t *testing.T) {
+	_, cert := certificate(t)
+	for _, scheme := range []string{"http", "https"} {
+		inWorld(t, nil, transport.Options{MaxConns: 2}, func(w *world) {
+			var names []string
+			for i := range 20 {
+				names = append(names, fmt.Sprintf("h%d.example.com", i))
+				addr := fmt.Sprintf("192.0.2.%d", 100+i)
+				w.host(names[i], addr)
+				w.serve(ok, addr+":80")
+				w.serveTLS(ok, cert, addr+":443")
+			}
+			for range 3 {
+				for _, name := range names {
+					w.takes(0, scheme+"://"+name+"/")
+				}
+			}
+			if got := w.net.Stats().PeakOpen; got > 2 {
+				t.Errorf("%s: %d connections at a time, want at most 2", scheme, got)
+			}
+		})
+	}
 }
 
 func TestFirstContact_TwoDialsAtATime(t *testing.T) {

@@ -1,0 +1,342 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/sony/gobreaker/v2"
+)
+
+// A breakerTest drives a breaker for one host. It lives in a bubble, since
+// gobreaker looks at the clock by itself; all times are explicit.
+type breakerTest struct {
+	*testing.T
+	*breaker
+}
+
+const host = "a.test:443"
+
+var errDown = errors.New("refused")
+
+func inBreaker(t *testing.T, f func(b *breakerTest)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(&breakerTest{t, newBreaker()}) })
+}
+
+// trip fails as often as it takes and returns the time of retry.
+func (b *breakerTest) trip(answered bool) time.Time {
+	b.Helper()
+	for range 10 {
+		if b.fail(answered, nil) {
+			return b.down().RetryAt
+		}
+	}
+	b.Fatal("the breaker does not trip")
+	return time.Time{}
+}
+
+func (b *breakerTest) fail(answered bool, p *permit) (tripped bool) {
+	return b.failure(host, time.Now(), errDown, answered, p)
+}
+
+// down checks that the host is down and returns the error.
+func (b *breakerTest) down() *hostwise.HostDownError {
+	b.Helper()
+	p, down := b.allow(host, time.Now())
+	if down == nil || p != nil {
+		b.Fatalf("a request is let through %v after the start", time.Now())
+	}
+	return down
+}
+
+// probe checks that one request is let through with a permit.
+func (b *breakerTest) probe() *permit {
+	b.Helper()
+	p, down := b.allow(host, time.Now())
+	if down != nil || p == nil {
+		b.Fatalf("no probe at %v: %v", time.Now(), down)
+	}
+	return p
+}
+
+// up checks that requests are let through without a permit.
+func (b *breakerTest) up() {
+	b.Helper()
+	if p, down := b.allow(host, time.Now()); p != nil || down != nil {
+		b.Errorf("allow = %v, %v, want an open way", p, down)
+	}
+}
+
+func TestBreaker_TripsAfterFailuresInARow(t *testing.T) {
+	for _, tt := range []struct {
+		answered bool
+		limit    int
+	}{{true, 5}, {false, 3}} {
+		inBreaker(t, func(b *breakerTest) {
+			for range tt.limit - 1 {
+				if b.fail(tt.answered, nil) {
+					t.Fatal("tripped too early")
+				}
+				b.up()
+				time.Sleep(time.Hour) // no window: failures in a row count, however far apart
+			}
+			if !b.fail(tt.answered, nil) {
+				t.Fatalf("not tripped after %d failures", tt.limit)
+			}
+			e := b.down()
+			if e.Host != host || e.Kind != hostwise.HostDown || !e.Since.Equal(time.Now()) || e.Failures != tt.limit || e.Last != errDown || !errors.Is(e, gobreaker.ErrOpenState) {
+				t.Errorf("error = %#v, want %d failures of %s since now, ErrOpenState", e, tt.limit, host)
+			}
+		})
+	}
+}
+
+func TestBreaker_SuccessForgets(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		for range 20 {
+			for range 4 {
+				b.fail(true, nil)
+			}
+			b.success(host, nil)
+		}
+		b.up()
+		if got := b.size(); got != 0 {
+			t.Errorf("%d entries for a healthy host", got)
+		}
+	})
+}
+
+func (b *breaker) size() (n int) {
+	for i := range b.shards {
+		n += len(b.shards[i].hosts)
+	}
+	return n
+}
+
+// 30 s, doubling to an hour, each a tenth longer or shorter.
+func TestBreaker_CoolDownDoubles(t *testing.T) {
+	var first []time.Duration
+	for range 50 {
+		inBreaker(t, func(b *breakerTest) {
+			retryAt := b.trip(false)
+			first = append(first, time.Until(retryAt))
+			for _, want := range []time.Duration{30, 60, 120, 240, 480, 960, 1920, 3600, 3600} {
+				want *= time.Second
+				got := time.Until(retryAt)
+				if most := min(want+want/10, time.Hour); got < want-want/10 || got > most {
+					t.Fatalf("cool-down of %v, want %v ± 10 %%, at most an hour", got, want)
+				}
+				time.Sleep(got - 1)
+				b.down()
+				time.Sleep(time.Nanosecond)
+				if !b.fail(false, b.probe()) {
+					t.Fatal("a failed probe does not keep the breaker open")
+				}
+				retryAt = b.down().RetryAt
+			}
+		})
+	}
+	least, most := first[0], first[0]
+	for _, d := range first {
+		least, most = min(least, d), max(most, d)
+	}
+	if most-least < 2*time.Second {
+		t.Errorf("fifty hosts cool down between %v and %v: no jitter", least, most)
+	}
+}
+
+func TestBreaker_OneProbe(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		since := time.Now()
+		time.Sleep(time.Until(b.trip(false)))
+		p := b.probe()
+		e := b.down() // a second one, while the first is on its way
+		if want := time.Now().Add(time.Minute); !e.RetryAt.Equal(want) {
+			t.Errorf("RetryAt = %v, want the end of the probe's time, %v", e.RetryAt, want)
+		}
+		if !e.Since.Equal(since) {
+			t.Errorf("Since = %v, want %v", e.Since, since)
+		}
+		b.success(host, p)
+		b.up()
+		if b.open() != 0 || b.size() != 0 {
+			t.Errorf("%d open, %d entries after a success", b.open(), b.size())
+		}
+		// It has to fail as often as a new host before it trips again.
+		if got := time.Until(b.trip(false)); got > 33*time.Second {
+			t.Errorf("cool-down of %v after a recovery, want 30s again", got)
+		}
+	})
+}
+
+// A probe that nobody reports on does not block the host for ever.
+func TestBreaker_ProbeExpiresAfterAMinute(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		time.Sleep(time.Until(b.trip(false)))
+		lost := b.probe()
+		time.Sleep(time.Minute - 1)
+		b.down()
+		time.Sleep(time.Nanosecond)
+		second := b.probe()
+		// The lost one turns up: it has no say any more.
+		b.fail(false, lost)
+		b.release(lost)
+		b.down()
+		if !b.fail(false, second) {
+			t.Error("the second probe's failure is not heard")
+		}
+		time.Sleep(time.Until(b.down().RetryAt))
+		b.success(host, b.probe())
+		b.up()
+	})
+}
+
+// A probe that was canceled, say, says nothing: the next may go at once.
+func TestBreaker_ReleasedProbe(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		b.release(nil)
+		time.Sleep(time.Until(b.trip(false)))
+		for range 5 {
+			p := b.probe()
+			b.down()
+			b.release(p)
+			b.release(p) // once only
+		}
+		cooldown := b.get(host).cooldown
+		b.fail(false, b.probe())
+		if got := b.get(host).cooldown; got != 2*cooldown {
+			t.Errorf("cool-down of %v after %v, want it doubled once", got, cooldown)
+		}
+	})
+}
+
+// Requests begun before the breaker tripped come back with failures later:
+// they neither extend the cool-down nor count as the probe.
+func TestBreaker_LateFailuresDoNotExtend(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		retryAt := b.trip(true)
+		for range 60 {
+			if b.fail(true, nil) {
+				t.Error("a late failure trips the breaker again")
+			}
+			if got := b.down().RetryAt; !got.Equal(retryAt) {
+				t.Fatalf("RetryAt = %v, want %v", got, retryAt)
+			}
+		}
+		if got := b.down().Failures; got != 65 {
+			t.Errorf("Failures = %d, want 65", got)
+		}
+		time.Sleep(time.Until(retryAt))
+		p := b.probe()
+		b.fail(true, nil)
+		b.down()
+		b.success(host, p)
+		b.up()
+	})
+}
+
+// A success of a request begun before the trip counts: the host answers.
+func TestBreaker_LateSuccessCloses(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		b.trip(true)
+		b.success(host, nil)
+		b.up()
+		// Nor does a probe from before that charge the new state.
+		time.Sleep(time.Until(b.trip(true)))
+		p := b.probe()
+		b.success(host, nil)
+		b.fail(true, p)
+		b.up()
+	})
+}
+
+func TestBreaker_RefusesThoseWhoWait(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		if down := b.refuses(host, time.Now()); down != nil {
+			t.Errorf("a healthy host is refused: %v", down)
+		}
+		b.fail(true, nil)
+		if down := b.refuses(host, time.Now()); down != nil {
+			t.Errorf("a host that failed once is refused: %v", down)
+		}
+		retryAt := b.trip(true)
+		if down := b.refuses(host, time.Now()); down == nil || !down.RetryAt.Equal(retryAt) {
+			t.Errorf("refuses = %v, want until %v", down, retryAt)
+		}
+		time.Sleep(time.Until(retryAt))
+		if down := b.refuses(host, time.Now()); down != nil {
+			t.Errorf("after the cool-down: %v", down)
+		}
+		b.probe() // refuses has not taken the probe
+	})
+}
+
+func TestBreaker_KeysAreApart(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		b.trip(false)
+		for _, other := range []string{"a.test:80", "b.test:443"} {
+			if p, down := b.allow(other, time.Now()); p != nil || down != nil {
+				t.Errorf("%s is down with %s", other, host)
+			}
+		}
+	})
+}
+
+func TestBreaker_TableIsBounded(t *testing.T) {
+	const tripped, failing = 1000, 70_000
+	b := newBreaker()
+	now := time.Now()
+	for i := range tripped {
+		for range 3 {
+			b.failure(fmt.Sprintf("down%d.test:443", i), now, errDown, false, nil)
+		}
+	}
+	for i := range failing {
+		b.failure(fmt.Sprintf("h%d.test:443", i), now, errDown, false, nil)
+	}
+	if got := b.size(); got > 65536 || got < 60_000 {
+		t.Errorf("%d entries, want at most 65536 and nearly as many", got)
+	}
+	// Closed entries make room before open ones.
+	if got := b.open(); got < tripped*9/10 {
+		t.Errorf("%d of %d tripped hosts are still known to be down", got, tripped)
+	}
+}
+
+func TestBreaker_ConcurrentUse(t *testing.T) {
+	b := newBreaker()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 5000 {
+				key := fmt.Sprintf("h%d.test:443", n%7)
+				now := time.Now().Add(time.Duration(n) * time.Second)
+				p, down := b.allow(key, now)
+				switch {
+				case down != nil:
+					_ = down.Error()
+				case (n+i)%5 == 0:
+					b.success(key, p)
+				case (n+i)%7 == 0:
+					b.release(p)
+				default:
+					b.failure(key, now, io.EOF, n%2 == 0, p)
+				}
+				b.refuses(key, now)
+				if n%100 == 0 {
+					b.open()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := b.size(); got > 7 {
+		t.Errorf("%d entries for 7 hosts", got)
+	}
+}

@@ -1,0 +1,114 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+	"github.com/hostwise-go/hostwise/internal/simnet"
+)
+
+type names map[string][]netip.Addr
+
+func (n names) LookupNetIP(_ context.Context, network, host string) (as []netip.Addr, err error) {
+	for _, a := range n[host] {
+		if a.Is4() == (network == "ip4") {
+			as = append(as, a)
+		}
+	}
+	if as == nil {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	return as, nil
+}
+
+// withoutRoute is a Transport on a machine that has no default route for
+// IPv6.
+func withoutRoute(t *testing.T, known names, f func(n *simnet.Network, tr *Transport)) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		tr, err := New(&http.Transport{DialContext: n.DialContext}, &Options{Resolver: known})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		tr.routes = &routes{}
+		for i := range tr.routes.family {
+			tr.routes.family[i].checked.Store(time.Now().Add(time.Hour).UnixNano())
+		}
+		tr.routes.family[happyeyeballs.IPv6].missing.Store(true)
+		f(n, tr)
+	})
+}
+
+func TestRoutes_FamilyWithoutOneIsLeftOut(t *testing.T) {
+	known := names{"both.test": {addr6, addr4}, "six.test": {addr6}}
+	withoutRoute(t, known, func(n *simnet.Network, tr *Transport) {
+		for _, a := range []string{"192.0.2.1:80", "[2001:db8::1]:80"} {
+			l, err := n.Listen(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+		}
+		for _, tt := range []struct{ network, address, want string }{
+			{"tcp", "both.test:80", "192.0.2.1:80"},
+			{"tcp6", "both.test:80", "[2001:db8::1]:80"}, // the caller's word counts
+			{"tcp", "[2001:db8::1]:80", "[2001:db8::1]:80"},
+			{"tcp", "192.0.2.1:80", "192.0.2.1:80"},
+			{"tcp", "six.test:80", "[2001:db8::1]:80"}, // perhaps there is a route to just this one
+		} {
+			c, err := tr.DialContext(context.Background(), tt.network, tt.address)
+			if err != nil {
+				t.Errorf("%s to %s: %v", tt.network, tt.address, err)
+				continue
+			}
+			if got := c.RemoteAddr().String(); got != tt.want {
+				t.Errorf("%s to %s: connected to %s, want %s", tt.network, tt.address, got, tt.want)
+			}
+			c.Close()
+		}
+		if got := n.Stats().Hosts[addr6].Dials; got != 3 {
+			t.Errorf("%d dials over IPv6, want 3", got)
+		}
+		if _, err := tr.DialContext(context.Background(), "tcp", "none.test:80"); hostwise.KindOf(err) != hostwise.DNSNXDomain {
+			t.Errorf("err = %v, want %s", err, hostwise.DNSNXDomain)
+		}
+	})
+}
+
+func TestRoutes_Without(t *testing.T) {
+	r := &routes{}
+	now := time.Now()
+	for i := range r.family {
+		r.family[i].checked.Store(now.UnixNano())
+	}
+	miss := func(f happyeyeballs.Family, missing bool) { r.family[f].missing.Store(missing) }
+	for _, tt := range []struct {
+		network      string
+		no6, no4     bool
+		want6, want4 bool // left out
+	}{
+		{"tcp", false, false, false, false},
+		{"tcp", true, false, true, false},
+		{"tcp", false, true, false, true},
+		{"tcp", true, true, false, false}, // with no route at all, both are tried
+		{"tcp4", true, false, true, false},
+		{"tcp6", true, false, false, true},
+	} {
+		miss(happyeyeballs.IPv6, tt.no6)
+		miss(happyeyeballs.IPv4, tt.no4)
+		if got, want := r.without(tt.network, now), [2]bool{tt.want6, tt.want4}; got != want {
+			t.Errorf("%s, no IPv6 %v, no IPv4 %v: without %v, want %v", tt.network, tt.no6, tt.no4, got, want)
+		}
+	}
+	if got := (*routes)(nil).without("tcp", now); got != [2]bool{} {
+		t.Errorf("a network of the user's own is without %v", got)
+	}
+}
