@@ -26,7 +26,9 @@ type Options struct {
 	Resolver Resolver
 
 	// PublicOnly refuses to connect to addresses that are not on the public
-	// Internet, whatever name or redirect led to them: DeniedError.
+	// Internet, whatever name or redirect led to them: DeniedError. It
+	// refuses every request that a proxy would carry, since the proxy
+	// resolves the name.
 	PublicOnly bool
 
 	// DialTimeout bounds connecting to a host, all its addresses together,
@@ -45,7 +47,8 @@ type Options struct {
 
 	// MaxConns bounds the connections of the Transport in all, idle ones
 	// included, and MaxConnsPerHost those to one host:port. A request above
-	// the bound waits. Defaults: 200 and (unless the base transport says
+	// the bound waits; for it, the connection that was not used for the
+	// longest time is closed. Defaults: 200 and (unless the base transport says
 	// otherwise) 8; negative: no bound.
 	MaxConns        int
 	MaxConnsPerHost int
