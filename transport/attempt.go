@@ -51,17 +51,20 @@ type conn struct {
 	net.Conn
 	tls     *tls.Conn // over this connection, if any
 	onClose func()    // set when the connection is handed out, nil before
-	once    sync.Once
+	closed  sync.Once // Conn
+	told    sync.Once // onClose, after that
 
 	// connLimit.mu protects what follows.
-	users int           // requests on it
-	idle  *list.Element // of connLimit.idle, while there are none
+	users   int           // requests on it
+	idle    *list.Element // of connLimit.idle, while there are none
+	evicted bool          // closed by connLimit, or about to be
 }
 
 func (c *conn) Close() error {
-	err := c.Conn.Close()
+	err := net.ErrClosed
+	c.closed.Do(func() { err = c.Conn.Close() })
 	if c.onClose != nil {
-		c.once.Do(c.onClose)
+		c.told.Do(c.onClose)
 	}
 	return err
 }

@@ -185,9 +185,13 @@ func TestBreaker_ProbeExpiresAfterAMinute(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		second := b.probe()
 		// The lost one turns up: it has no say any more.
-		b.fail(false, lost)
+		if b.fail(false, lost) {
+			t.Error("the expired probe's failure trips the breaker again")
+		}
 		b.release(lost)
-		b.down()
+		if got, want := b.down().RetryAt, time.Now().Add(time.Minute); !got.Equal(want) {
+			t.Errorf("RetryAt = %v, want the end of the second probe's time, %v", got, want)
+		}
 		if !b.fail(false, second) {
 			t.Error("the second probe's failure is not heard")
 		}

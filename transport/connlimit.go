@@ -61,7 +61,7 @@ func (l *connLimit) wait(n int) {
 	var victim *conn
 	if front := l.idle.Front(); n > 0 && front != nil {
 		victim = l.idle.Remove(front).(*conn)
-		victim.idle = nil
+		victim.idle, victim.evicted = nil, true
 	}
 	l.mu.Unlock()
 	if victim != nil {
@@ -88,15 +88,20 @@ func (l *connLimit) giveBack() {
 	}
 }
 
-// use notes that a request uses c, which net/http has given it.
-func (l *connLimit) use(c *conn) {
+// use notes that a request uses c, which net/http has given it. It reports
+// false if c was chosen to make room meanwhile: nothing can be sent over it.
+func (l *connLimit) use(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c.evicted {
+		return false
+	}
 	c.users++
 	if c.idle != nil {
 		l.idle.Remove(c.idle)
 		c.idle = nil
 	}
+	return true
 }
 
 // leave notes that a request is done with c.
@@ -104,12 +109,16 @@ func (l *connLimit) leave(c *conn) {
 	l.mu.Lock()
 	c.users--
 	unused := c.users == 0
-	keep := unused && l.waiting == 0 && !l.closed
-	if keep {
+	switch {
+	case !unused:
+	case l.waiting == 0 && !l.closed:
 		c.idle = l.idle.PushBack(c)
+	default:
+		c.evicted = true
 	}
+	evicted := c.evicted
 	l.mu.Unlock()
-	if unused && !keep {
+	if evicted {
 		c.Close()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -76,6 +77,15 @@ func TestRoutes_FamilyWithoutOneIsLeftOut(t *testing.T) {
 		}
 		if got := n.Stats().Hosts[addr6].Dials; got != 3 {
 			t.Errorf("%d dials over IPv6, want 3", got)
+		}
+		lookups := 0
+		trace := &httptrace.ClientTrace{DNSStart: func(httptrace.DNSStartInfo) { lookups++ }}
+		c, err := tr.DialContext(httptrace.WithClientTrace(context.Background(), trace), "tcp", "[2001:db8::1]:80")
+		if err != nil || lookups != 1 {
+			t.Errorf("a literal: %d lookups begun, err %v, want one race", lookups, err)
+		}
+		if err == nil {
+			c.Close()
 		}
 		if _, err := tr.DialContext(context.Background(), "tcp", "none.test:80"); hostwise.KindOf(err) != hostwise.DNSNXDomain {
 			t.Errorf("err = %v, want %s", err, hostwise.DNSNXDomain)

@@ -81,7 +81,8 @@ func TestGuard(t *testing.T) {
 		{"2001:0:a00:1::1", "IETF protocol assignments, Teredo (RFC 2928, RFC 4380)"},
 		{"2001:1ff:ffff::1", "IETF protocol assignments, Teredo (RFC 2928, RFC 4380)"},
 		{"2001:db8::1", "documentation (RFC 3849)"},
-		{"2002:a00:1::1", "6to4 (RFC 3056)"}, // 10.0.0.1
+		{"2002:a00:1::1", "6to4 (RFC 3056)"},    // 10.0.0.1
+		{"2002:c0a8:101::1", "6to4 (RFC 3056)"}, // 192.168.1.1
 		{"2002:808:808::1", "6to4 (RFC 3056)"},
 		{"3fff::1", "documentation (RFC 9637)"},
 		{"fe80::1%eth0", "address with a zone (RFC 4007)"},

@@ -30,15 +30,16 @@ type journey struct {
 
 	hooks sync.Mutex // serialises the user's trace hooks with each other and with end; held while they run
 
-	mu     sync.Mutex // protects what follows
-	over   bool       // RoundTrip is about to return: no hook after this
-	dials  int
-	dial   *dialState // the latest
-	gotAt  time.Time  // when the connection was obtained
-	conn   net.Conn
-	used   *conn // the same, until the request is done with it
-	reused bool
-	gaveUp bool // giveUpTimer has ended the request
+	mu      sync.Mutex // protects what follows
+	over    bool       // RoundTrip is about to return: no hook after this
+	dials   int
+	dial    *dialState // the latest
+	gotAt   time.Time  // when the connection was obtained
+	conn    net.Conn
+	used    *conn // the same, until the request is done with it
+	evicted bool  // the same was closed, to make room, before the request could use it
+	reused  bool
+	gaveUp  bool // giveUpTimer has ended the request
 }
 
 type journeyKey struct{}
@@ -70,9 +71,37 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	defer j.mu.Unlock()
 	j.leave()
 	j.gotAt, j.conn, j.reused = time.Now(), i.Conn, i.Reused
-	if j.used = connOf(i.Conn); j.used != nil {
-		j.conns.use(j.used)
+	c := connOf(i.Conn)
+	j.evicted = c != nil && !j.conns.use(c)
+	if c != nil && !j.evicted {
+		j.used = c
 	}
+}
+
+// mayRepeat reports whether an attempt at the request failed before anything was
+// sent, only because its connection had been closed to make room for others.
+// net/http takes care of that for HTTP/1 alone.
+func (j *journey) mayRepeat() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.evicted && j.Err() == nil && !j.gaveUp
+}
+
+// rewind gives r its body from the beginning, if that is possible.
+func (j *journey) rewind(r *http.Request) bool {
+	if j.body == nil {
+		return true
+	}
+	if r.GetBody == nil {
+		return false
+	}
+	b, err := r.GetBody()
+	if err != nil {
+		return false
+	}
+	j.body = &requestBody{ReadCloser: b}
+	r.Body = j.body
+	return true
 }
 
 // leave ends the use of a connection. j.mu is held.
@@ -162,7 +191,10 @@ func (j *journey) end() snapshot {
 func (j *journey) begin(d *dialState) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.dials++; j.dials > maxDialsPerRequest {
+	if !j.evicted { // or the dial is in place of one that was good
+		j.dials++
+	}
+	if j.dials > maxDialsPerRequest {
 		return &hostwise.RequestError{Host: j.key, Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}
 	}
 	j.dial = d

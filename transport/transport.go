@@ -148,6 +148,13 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := t.inner.RoundTrip(r)
+	for err != nil && j.mayRepeat() {
+		r = r.WithContext(own) // a copy: net/http may not be done with the other
+		if !j.rewind(r) {
+			break
+		}
+		resp, err = t.inner.RoundTrip(r)
+	}
 	if giveUp != nil && !giveUp.Stop() && err == nil {
 		// The time was up just when the headers came, and the body is
 		// already cut off.

@@ -1,0 +1,147 @@
+package transport
+
+//lint:file-ignore SA1019 a base transport may have Dial set
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hostwise-go/hostwise/internal/simnet"
+)
+
+func TestWantsHTTP2_DecidesAsNetHTTPWould(t *testing.T) {
+	dial := (&net.Dialer{}).DialContext
+	for _, tt := range []struct {
+		name string
+		base *http.Transport
+		want bool
+	}{
+		{"the zero value", &http.Transport{}, true},
+		{"DefaultTransport", http.DefaultTransport.(*http.Transport).Clone(), true},
+		{"a dial function of its own", &http.Transport{DialContext: dial}, false},
+		{"the old dial function", &http.Transport{Dial: func(network, addr string) (net.Conn, error) { return nil, nil }}, false},
+		{"a TLS configuration of its own", &http.Transport{TLSClientConfig: &tls.Config{}}, false},
+		{"with h2 in it", &http.Transport{TLSClientConfig: &tls.Config{NextProtos: []string{"http/1.1", "h2"}}}, true},
+		{"forced", &http.Transport{ForceAttemptHTTP2: true, DialContext: dial, TLSClientConfig: &tls.Config{}}, true},
+		{"switched off", &http.Transport{TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}, false},
+	} {
+		if got := wantsHTTP2(tt.base); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestBaseDial_KeepsTheUsersOwn(t *testing.T) {
+	marker := errors.New("marker")
+	fails := func(dial dialFunc) bool {
+		if dial == nil {
+			return false
+		}
+		_, err := dial(context.Background(), "tcp", "127.0.0.1:1")
+		return errors.Is(err, marker)
+	}
+	own := (&net.Dialer{Control: func(string, string, syscall.RawConn) error { return marker }}).DialContext
+	clone := http.DefaultTransport.(*http.Transport).Clone()
+	clone.DialContext = own
+	for _, tt := range []struct {
+		name string
+		base *http.Transport
+		want bool
+	}{
+		{"none", &http.Transport{}, false},
+		{"a net.Dialer", &http.Transport{DialContext: own}, true},
+		{"a net.Dialer in a clone of DefaultTransport", clone, true},
+		{"the old Dial", &http.Transport{Dial: func(network, addr string) (net.Conn, error) { return nil, marker }}, true},
+		{"both: DialContext takes priority", &http.Transport{DialContext: own, Dial: func(network, addr string) (net.Conn, error) { return nil, io.EOF }}, true},
+	} {
+		if got := fails(baseDial(tt.base)); got != tt.want {
+			t.Errorf("%s: the user's function is called: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	if baseDial(&http.Transport{}) != nil {
+		t.Error("a transport without a dial function has one")
+	}
+}
+
+func TestUsesRoutes(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		dial dialFunc
+		want bool
+	}{
+		{"DefaultTransport's", http.DefaultTransport.(*http.Transport).Clone().DialContext, true},
+		{"a net.Dialer's", (&net.Dialer{Timeout: time.Second}).DialContext, true},
+		{"a function around one", func(ctx context.Context, network, address string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}, false},
+		{"another method", simnet.New(1).DialContext, false},
+	} {
+		if got := usesRoutes(tt.dial); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestOptions_Defaults(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		base    *http.Transport
+		options *Options
+		want    Options
+	}{
+		{"nil", &http.Transport{}, nil, Options{DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 15 * time.Second, MaxConns: 200, MaxConnsPerHost: 8}},
+		{"the base decides", &http.Transport{TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConnsPerHost: 3}, &Options{},
+			Options{DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConns: 200, MaxConnsPerHost: 3}},
+		{"the options decide", &http.Transport{TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConnsPerHost: 3},
+			&Options{DialTimeout: 4, TLSHandshakeTimeout: 5, ResponseHeaderTimeout: 6, MaxConns: 7, MaxConnsPerHost: 8},
+			Options{DialTimeout: 4, TLSHandshakeTimeout: 5, ResponseHeaderTimeout: 6, MaxConns: 7, MaxConnsPerHost: 8}},
+		{"negative is none", &http.Transport{ResponseHeaderTimeout: 2, MaxConnsPerHost: 3}, &Options{ResponseHeaderTimeout: -1, MaxConns: -1, MaxConnsPerHost: -1},
+			Options{DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second}},
+	} {
+		got, err := tt.options.withDefaults(tt.base)
+		if err != nil || got != tt.want {
+			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
+		}
+	}
+	for _, o := range []*Options{{DialTimeout: -1}, {TLSHandshakeTimeout: -1}} {
+		if _, err := o.withDefaults(&http.Transport{}); err == nil {
+			t.Errorf("%+v is accepted", o)
+		}
+	}
+}
+
+func TestInnerTransport_BoundsWhatNetHTTPLeavesOpen(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		base *http.Transport
+		want *http.Transport
+	}{
+		{"nothing set", &http.Transport{}, &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 256 << 10}},
+		{"what is set stays", &http.Transport{MaxIdleConns: 9, MaxIdleConnsPerHost: 3, IdleConnTimeout: time.Second, MaxResponseHeaderBytes: 10},
+			&http.Transport{MaxIdleConns: 9, MaxIdleConnsPerHost: 3, IdleConnTimeout: time.Second, MaxResponseHeaderBytes: 10}},
+		{"but no more idle connections than there may be", &http.Transport{MaxIdleConns: 250}, &http.Transport{MaxIdleConns: 200, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 256 << 10}},
+	} {
+		o, err := (*Options)(nil).withDefaults(tt.base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle := tt.base.MaxIdleConns
+		got, err := innerTransport(tt.base, &o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.MaxIdleConns != tt.want.MaxIdleConns || got.MaxIdleConnsPerHost != tt.want.MaxIdleConnsPerHost || got.IdleConnTimeout != tt.want.IdleConnTimeout || got.MaxResponseHeaderBytes != tt.want.MaxResponseHeaderBytes {
+			t.Errorf("%s: %d idle, %d a host, for %v, %d header bytes", tt.name, got.MaxIdleConns, got.MaxIdleConnsPerHost, got.IdleConnTimeout, got.MaxResponseHeaderBytes)
+		}
+		if got == tt.base || tt.base.MaxIdleConns != idle || tt.base.DialContext != nil {
+			t.Errorf("%s: the base was changed", tt.name)
+		}
+	}
+}
