@@ -3,10 +3,16 @@ package transport
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hostwise-go/hostwise"
 )
 
 // A limitTest is a connLimit and the connections it bounds.
@@ -133,5 +139,76 @@ func TestConnLimit_None(t *testing.T) {
 	}
 	if got := l.open.Load(); got != 0 {
 		t.Errorf("%d connections counted, want 0", got)
+	}
+}
+
+// A request may be given a connection at the moment it is chosen to make
+// room. It fails through no fault of anybody's, and nothing was sent.
+func TestConnLimit_EvictedConnectionIsNoDialSpent(t *testing.T) {
+	inLimit(t, 1, func(l *limitTest) {
+		gone := l.dial()
+		l.leave(gone)
+		fresh := l.dial()
+		if l.use(gone) {
+			t.Error("an evicted connection can be used")
+		}
+		j := &journey{Context: t.Context(), key: host, conns: l.connLimit}
+		for range 10 {
+			j.gotConn(httptrace.GotConnInfo{Conn: gone, Reused: true})
+			if !j.mayRepeat() {
+				t.Error("the request may not be repeated")
+			}
+			if err := j.begin(&dialState{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range maxDialsPerRequest {
+			j.gotConn(httptrace.GotConnInfo{Conn: fresh})
+			if j.mayRepeat() {
+				t.Error("a request over a good connection may be repeated")
+			}
+			if err := j.begin(&dialState{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.begin(&dialState{}); hostwise.KindOf(err) != hostwise.TooManyDials {
+			t.Errorf("one more dial: %v, want %s", err, hostwise.TooManyDials)
+		}
+		j.done()
+	})
+}
+
+func TestJourney_Rewind(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		body io.Reader
+		want string
+		ok   bool
+	}{
+		{"no body", nil, "", true},
+		{"one that can be had again", strings.NewReader("hello"), "hello", true},
+		{"one that cannot", io.LimitReader(strings.NewReader("hello"), 5), "", false},
+	} {
+		req, err := http.NewRequest("POST", "http://a.test/", tt.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := &journey{Context: t.Context()}
+		if req.Body != nil {
+			j.body = &requestBody{ReadCloser: req.Body}
+			req.Body = j.body
+			if _, err := io.ReadAll(req.Body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := j.rewind(req); got != tt.ok {
+			t.Errorf("%s: rewind = %v, want %v", tt.name, got, tt.ok)
+		}
+		if !tt.ok || req.Body == nil {
+			continue
+		}
+		if b, err := io.ReadAll(req.Body); string(b) != tt.want || err != nil || req.Body != j.body {
+			t.Errorf("%s: body %q, %v, want %q again", tt.name, b, err, tt.want)
+		}
 	}
 }
