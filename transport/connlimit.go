@@ -123,11 +123,23 @@ func (l *connLimit) leave(c *conn) {
 	}
 }
 
-// close has connections closed that are not used, from now on.
+// close closes the connections that are not used, now and from now on. Some
+// of them net/http knows no more, though it has them open: those of HTTP/2
+// servers that have sent GOAWAY.
 func (l *connLimit) close() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.closed = true
+	var unused []*conn
+	for e := l.idle.Front(); e != nil; e = e.Next() {
+		c := e.Value.(*conn)
+		c.idle, c.evicted = nil, true
+		unused = append(unused, c)
+	}
+	l.idle.Init()
+	l.mu.Unlock()
+	for _, c := range unused {
+		c.Close()
+	}
 }
 
 // connOf is the connection of a Transport that net/http speaks of; nil if it

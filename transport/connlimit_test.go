@@ -113,8 +113,10 @@ func TestConnLimit_WhoWaitsGetsTheNextIdleOne(t *testing.T) {
 
 func TestConnLimit_NothingIsKeptAfterClose(t *testing.T) {
 	inLimit(t, 2, func(l *limitTest) {
-		c := l.dial()
+		c, idle := l.dial(), l.dial()
+		l.leave(idle)
 		l.close()
+		l.isClosed(idle, true)
 		l.isClosed(c, false)
 		l.leave(c)
 		l.isClosed(c, true)

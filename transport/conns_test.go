@@ -208,7 +208,7 @@ func TestHTTP2_GoAwayCostsThreeDials(t *testing.T) {
 			io.ReadFull(c, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
 			frame(c, 4, nil)             // SETTINGS
 			frame(c, 7, make([]byte, 8)) // GOAWAY, last stream 0, NO_ERROR
-			time.Sleep(time.Second)
+			io.Copy(io.Discard, c)       // until the client closes
 		})
 		err := w.fails("https://a.test/", hostwise.TooManyDials, hostwise.PhaseRequest)
 		var e *hostwise.RequestError
