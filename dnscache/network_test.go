@@ -142,7 +142,7 @@ func TestSockets_QueriesThatCameWhileOneWasOpenedAreSent(t *testing.T) {
 // resolverGoroutines returns the stacks of those that run a Resolver's code.
 func resolverGoroutines() (list []string) {
 	buf := make([]byte, 1<<20)
-	for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 		if strings.Contains(stack, "dnscache.(*Resolver).") {
 			list = append(list, stack)
 		}
