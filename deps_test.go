@@ -3,8 +3,11 @@ package hostwise_test
 import (
 	"encoding/json"
 	"errors"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +27,6 @@ var rules = []struct {
 	{"/internal/happyeyeballs", "net/http", "it has no sockets"},
 	{"/dnscache", module + "/transport", "resolving stands on its own"},
 	{"/dnscache", module + "/colly", "resolving stands on its own"},
-	{"/dnscache", "net/http", "a gRPC client or mail server must not get an HTTP stack for looking up names"},
 	{"/transport", module + "/colly", "any http.Client can use it"},
 	{"/transport", "github.com/gocolly/", "who uses transport alone must not get Colly into the build"},
 	{"/transport", "github.com/schollz/", "progress bars are for the examples"},
@@ -34,6 +36,31 @@ var rules = []struct {
 	{"/colly", module + "/internal/simnet", "for tests only"},
 	{"/transport", module + "/internal/loopnet", "for tests and examples only"},
 	{"/colly", module + "/internal/loopnet", "for tests and examples only"},
+}
+
+// httpFile is the only one of dnscache's that may use net/http: the rest must
+// not lean on an HTTP stack for looking up names.
+const httpFile = "doh.go"
+
+func TestImports_HTTPInOneFile(t *testing.T) {
+	files, err := filepath.Glob("dnscache/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") || filepath.Base(name) == httpFile {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range f.Imports {
+			if i.Path.Value == `"net/http"` {
+				t.Errorf("%s imports net/http, which is for %s", name, httpFile)
+			}
+		}
+	}
 }
 
 // only lists the library's packages that may use a dependency directly.

@@ -102,7 +102,7 @@ func (e *DNSError) Error() string {
 	if on := e.servers(); on != "" {
 		b.WriteString(" on " + on)
 	}
-	b.WriteString(": " + text(e.Kind, e.Err))
+	b.WriteString(": " + text(e.Kind, e.Err) + suffix(e.Kind, e.Err))
 	for _, x := range e.EDE {
 		fmt.Fprintf(&b, " (EDE %d", x.Code)
 		if x.Text != "" {

@@ -62,7 +62,7 @@ func TestError_Text(t *testing.T) {
 		{&hostwise.DNSError{Host: "a.test", Kind: hostwise.DNSNXDomain, Server: "192.0.2.53:53", Rcode: 3}, "lookup a.test on 192.0.2.53:53: no such host"},
 		{&hostwise.DNSError{Host: "a.test", Kind: hostwise.DNSNXDomain, Server: "192.0.2.53:53", Cached: true}, "lookup a.test on 192.0.2.53:53: no such host (cached)"},
 		{&hostwise.DNSError{Host: "a.test", Kind: hostwise.DNSNoData, Server: "192.0.2.53:53"}, "lookup a.test on 192.0.2.53:53: no such host (no address records)"},
-		{&hostwise.DNSError{Host: "a..b", Kind: hostwise.DNSBadName, Err: errors.New("empty label")}, "lookup a..b: no such host (not a domain name)"},
+		{&hostwise.DNSError{Host: "a..b", Kind: hostwise.DNSBadName, Err: errors.New("empty label")}, "lookup a..b: no such host: not a domain name (empty label)"},
 		{&hostwise.DNSError{Host: "a.test", Kind: hostwise.DNSServFail, Server: "192.0.2.53:53", EDE: []hostwise.EDE{{Code: 22, Text: "no reachable authority"}, {Code: 23}}},
 			"lookup a.test on 192.0.2.53:53: server misbehaving (SERVFAIL) (EDE 22: no reachable authority) (EDE 23)"},
 		{&hostwise.DNSError{Host: "a.test", Kind: hostwise.DNSTimeout, Asked: []string{"192.0.2.53:53", "[2001:db8::53]:53"}}, "lookup a.test on 192.0.2.53:53, [2001:db8::53]:53: i/o timeout"},

@@ -108,7 +108,7 @@ var kinds = map[Kind]kindInfo{
 	DNSTruncated:         {text: "truncated answer", retryable: true},
 	DNSMalformed:         {text: "cannot unmarshal DNS message", retryable: true},
 	DNSCNAMELoop:         {text: "CNAME loop"},
-	DNSBadName:           {text: "no such host (not a domain name)"},
+	DNSBadName:           {text: "no such host: not a domain name"},
 
 	ConnectRefused:     {text: "connection refused", retryable: true},
 	ConnectTimeout:     {text: "i/o timeout", timeout: true, retryable: true},

@@ -95,10 +95,7 @@ func (c *cache) put(name string, f family, rec *record) {
 		if old, i := b.find(p.tag, name); old != nil {
 			records := [2]*record{v6: old.record(v6), v4: old.record(v4)}
 			records[f] = rec
-			e := newEntry(name, records)
-			e.flags.Store(old.flags.Load() & flagUsed)
-			b.slots[i].Store(e)
-			c.bytes += e.blockBytes() - old.blockBytes()
+			c.replace(&b.slots[i], old, records)
 			return
 		}
 	}
@@ -233,6 +230,44 @@ func (c *cache) forget(name string) {
 			c.bytes -= e.blockBytes()
 		}
 	}
+}
+
+// forgetErrors removes all that is known but addresses.
+func (c *cache) forgetErrors() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.table.Load()
+	for i := range t.buckets {
+		for j := range t.buckets[i].slots {
+			slot := &t.buckets[i].slots[j]
+			e := slot.Load()
+			if e == nil {
+				continue
+			}
+			has6, has4 := e.state[v6].hasAddrs(), e.state[v4].hasAddrs()
+			records := [2]*record{v6: e.record(v6), v4: e.record(v4)}
+			switch {
+			case has6 && has4:
+			case has6:
+				c.replace(slot, e, [2]*record{v6: records[v6]})
+			case has4:
+				c.replace(slot, e, [2]*record{v4: records[v4]})
+			default:
+				slot.Store(nil)
+				c.entries--
+				c.bytes -= e.blockBytes()
+			}
+		}
+	}
+}
+
+// replace puts what is known of a name now in the place of what was. c.mu is
+// held.
+func (c *cache) replace(slot *atomic.Pointer[entry], old *entry, records [2]*record) {
+	e := newEntry(old.host(), records)
+	e.flags.Store(old.flags.Load() & flagUsed)
+	slot.Store(e)
+	c.bytes += e.blockBytes() - old.blockBytes()
 }
 
 // stats returns the names held, the bytes they and the table take, and the

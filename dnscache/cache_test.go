@@ -193,8 +193,8 @@ func TestEntry_EveryKindOfAnAnswerHasANumber(t *testing.T) {
 		hostwise.DNSNXDomain, hostwise.DNSNoData, hostwise.DNSServFail, hostwise.DNSRefused, hostwise.DNSFormErr, hostwise.DNSLame, hostwise.DNSBogus,
 		hostwise.DNSBlocked, hostwise.DNSTimeout, hostwise.DNSServerUnreachable, hostwise.DNSTruncated, hostwise.DNSMalformed, hostwise.DNSCNAMELoop,
 	} {
-		if got := unpackError("a.test", packError(&hostwise.DNSError{Kind: k})).Kind; got != k {
-			t.Errorf("%s comes back as %s", k, got)
+		if got, _ := unpackError("a.test", packError(&record{err: &hostwise.DNSError{Kind: k}})); got.Kind != k {
+			t.Errorf("%s comes back as %s", k, got.Kind)
 		}
 	}
 }

@@ -51,6 +51,7 @@ type record struct {
 	state   state
 	addrs   []netip.Addr
 	err     *hostwise.DNSError // nil, or why there are none
+	aliased bool               // err is about a name that this one is an alias of
 	expires int64              // on the resolver's clock
 	ttl     time.Duration      // for how long it was taken in; of a stale answer: its age then
 }
@@ -70,7 +71,7 @@ func newEntry(name string, records [2]*record) *entry {
 		switch {
 		case rec == nil:
 		case rec.err != nil:
-			errs[f] = packError(rec.err)
+			errs[f] = packError(rec)
 			n += len(errs[f])
 		default:
 			n += len(rec.addrs) * addrBytes(family(f))
@@ -160,7 +161,7 @@ func (e *entry) record(f family) *record {
 	case positive, stale:
 		r.addrs = e.appendAddrs(nil, f)
 	default:
-		r.err = unpackError(e.host(), e.data(f))
+		r.err, r.aliased = unpackError(e.host(), e.data(f))
 	}
 	return r
 }
@@ -195,18 +196,27 @@ const (
 	maxEDEs       = 3
 )
 
+const (
+	errorAnswered = 1 << iota // the one name that follows the extended errors is DNSError.Server
+	errorAliased              // record.aliased
+)
+
 // packError writes an error down in at most maxErrorBytes: the number of its
 // Kind, its RCODE, its extended errors and who gave it or was asked. What
 // does not fit is left out; the cause is.
-func packError(e *hostwise.DNSError) []byte {
+func packError(rec *record) []byte {
+	e := rec.err
 	edes := e.EDE[:min(len(e.EDE), maxEDEs)]
 	b := []byte{byte(slices.Index(errorKinds[:], e.Kind)), byte(e.Rcode >> 8), byte(e.Rcode), byte(len(edes)), 0}
 	for _, x := range edes {
 		b = append(b, byte(x.Code>>8), byte(x.Code))
 		b = appendText(b, x.Text, 48)
 	}
+	if rec.aliased {
+		b[4] |= errorAliased
+	}
 	if e.Server != "" {
-		b[4] = 1
+		b[4] |= errorAnswered
 		return appendText(b, e.Server, maxErrorBytes-1-len(b))
 	}
 	for _, s := range e.Asked {
@@ -223,9 +233,9 @@ func appendText(b []byte, s string, most int) []byte {
 }
 
 // unpackError is the reverse of packError.
-func unpackError(host string, b []byte) *hostwise.DNSError {
-	e := &hostwise.DNSError{Host: host, Kind: errorKinds[b[0]], Rcode: int(b[1])<<8 | int(b[2])}
-	edes, answered := b[3], b[4] == 1
+func unpackError(host string, b []byte) (e *hostwise.DNSError, aliased bool) {
+	e = &hostwise.DNSError{Host: host, Kind: errorKinds[b[0]], Rcode: int(b[1])<<8 | int(b[2])}
+	edes, flags := b[3], b[4]
 	b = b[5:]
 	text := func() (s string) {
 		s, b = string(b[1:1+b[0]]), b[1+b[0]:]
@@ -239,8 +249,8 @@ func unpackError(host string, b []byte) *hostwise.DNSError {
 	for len(b) > 0 {
 		e.Asked = append(e.Asked, text())
 	}
-	if answered {
+	if flags&errorAnswered != 0 {
 		e.Server, e.Asked = e.Asked[0], nil
 	}
-	return e
+	return e, flags&errorAliased != 0
 }

@@ -57,7 +57,7 @@ func ExampleResolver_Prefetch() {
 	}
 	// Output:
 	// localhost <nil>
-	// a..b lookup a..b: no such host (not a domain name)
+	// a..b lookup a..b: no such host: not a domain name (empty label)
 }
 
 func ExampleResolver_Subscribe() {

@@ -38,13 +38,15 @@ type waiter interface {
 // callers. Resolver.mu protects it.
 type flight struct {
 	flightKey
+	*config
 	waiters  []waiter
 	over     bool
 	ahead    bool // a refresh ahead of the expiry: needs no waiter
 	start    time.Time
 	deadline time.Time
 
-	sends   int       // packets and TCP exchanges
+	first   int       // the server to begin with
+	sends   int       // messages sent
 	asked   []uint8   // of these, by server
 	queries []*query  // of these, those without a reply
 	tcp     bool      // ask over TCP from now on
@@ -67,7 +69,7 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, ok b
 	}
 	if f := r.flights[k]; f != nil {
 		f.waiters = append(f.waiters, w)
-		f.deadline = f.start.Add(r.opt.lookupTime())
+		f.deadline = f.start.Add(f.lookupTime())
 		r.mu.Unlock()
 		r.counters.coalesced.Add(1)
 		return nil, true
@@ -94,7 +96,8 @@ func (r *Resolver) refresh(k flightKey) {
 // takeOff starts a flight; without a waiter, one that needs none. r.mu is
 // held, and released.
 func (r *Resolver) takeOff(k flightKey, w waiter, now time.Time) {
-	f := &flight{flightKey: k, ahead: w == nil, start: now, deadline: now.Add(r.opt.lookupTime()), asked: make([]uint8, len(r.servers)), index: -1}
+	c := r.conf.Load()
+	f := &flight{flightKey: k, config: c, ahead: w == nil, start: now, deadline: now.Add(c.lookupTime()), first: c.firstServer(), asked: make([]uint8, len(c.servers)), index: -1}
 	if w != nil {
 		f.waiters = []waiter{w}
 	}
@@ -224,14 +227,15 @@ func (r *Resolver) usableStale(rec *record, now int64) bool {
 // plan chooses the next server for f, writes the query down and schedules
 // what happens if there is no answer. r.mu is held.
 func (r *Resolver) plan(f *flight, now time.Time) *query {
-	q := &query{flight: f, server: r.servers[r.nextServer(f)], sent: now}
+	i := f.nextServer()
+	q := &query{flight: f, server: f.servers[i], sent: now}
 	f.sends++
-	f.asked[slices.Index(r.servers, q.server)]++
+	f.asked[i]++
 	f.queries = append(f.queries, q)
 	// Each server is asked once at the first pace; then the pace doubles.
-	gap := min(retransmitAfter, r.opt.Timeout/5) << (f.sends / max(len(r.servers), 2))
-	if f.sends >= r.maxSends() {
-		gap = r.opt.lookupTime()
+	gap := min(retransmitAfter, f.timeout/5) << (f.sends / max(len(f.servers), 2))
+	if f.sends >= f.maxSends() {
+		gap = f.lookupTime()
 	}
 	r.waitFor(f, now.Add(gap))
 	return q
@@ -248,18 +252,14 @@ func (r *Resolver) waitFor(f *flight, sendAt time.Time) {
 	r.reschedule(f, next)
 }
 
-// maxSends is the number of times a question is sent at most: Tries to each
-// server, where a lone server counts as two, since no other can make up for
-// a lost packet.
-func (r *Resolver) maxSends() int { return r.opt.Tries * max(len(r.servers), 2) }
-
 // nextServer prefers the server that was asked least, one that is down
 // being asked after the others' first repetition.
-func (r *Resolver) nextServer(f *flight) (best int) {
+func (f *flight) nextServer() (best int) {
 	least := int(^uint(0) >> 1)
-	for i, s := range r.servers {
+	for i := range f.servers {
+		i = (f.first + i) % len(f.servers)
 		score := 2 * int(f.asked[i])
-		if len(r.servers) > 1 && s.isDown() {
+		if len(f.servers) > 1 && f.servers[i].isDown() {
 			score += 3
 		}
 		if score < least {
@@ -269,10 +269,22 @@ func (r *Resolver) nextServer(f *flight) (best int) {
 	return best
 }
 
+// onItsWay is until when it is pointless to ask the next server: it has the
+// question already, over a connection that loses nothing.
+func (f *flight) onItsWay() (until time.Time) {
+	s := f.servers[f.nextServer()]
+	for _, q := range f.queries {
+		if q.server == s && (f.tcp || s.protocol != overUDP) {
+			until = q.sent.Add(f.timeout)
+		}
+	}
+	return until
+}
+
 // probe sends a copy of f's question to every server that is down and due
 // for another chance. Nobody waits for its answer.
 func (r *Resolver) probe(f *flight, asked *server, now time.Time) {
-	for _, s := range r.servers {
+	for _, s := range f.servers {
 		if s != asked && s.takeProbe(now) {
 			r.send(&query{flight: f, server: s, sent: now})
 		}
@@ -282,17 +294,37 @@ func (r *Resolver) probe(f *flight, asked *server, now time.Time) {
 // send puts q on its way.
 func (r *Resolver) send(q *query) {
 	r.counters.queries.Add(1)
-	if q.server.tcpOnly || r.overTCP(q.flight) {
-		r.viaTCP(q)
+	var err error
+	if q.message, err = packQuery(q.flight.name, q.flight.family, !q.server.noEDNS.Load()); err != nil {
+		r.sendFailed(q, err)
 		return
 	}
-	var err error
-	if q.message, err = packQuery(q.flight.name, q.flight.family, !q.server.noEDNS.Load()); err == nil {
-		err = r.sendUDP(q)
+	switch {
+	case q.server.protocol == overHTTPS:
+		r.sendHTTPS(q)
+	case q.server.protocol != overUDP || r.overTCP(q.flight):
+		r.sendStream(q)
+	default:
+		if err := r.sendUDP(q); err != nil {
+			r.sendFailed(q, err)
+		}
 	}
-	if err != nil {
-		r.sendFailed(q, err)
+}
+
+// replace puts a copy of q in its place, to be sent; nil if the flight is
+// over.
+func (r *Resolver) replace(q *query) *query {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := q.flight
+	if f.over {
+		return nil
 	}
+	again := &query{flight: f, server: q.server, sent: time.Now()}
+	if i := slices.Index(f.queries, q); i >= 0 {
+		f.queries[i] = again
+	}
+	return again
 }
 
 func (r *Resolver) overTCP(f *flight) bool {
@@ -314,7 +346,7 @@ func (r *Resolver) tick(f *flight, now time.Time) {
 	}
 	failover := false
 	for _, q := range f.queries {
-		if len(r.servers) > 1 && !now.Before(f.sendAt) {
+		if len(f.servers) > 1 && !now.Before(f.sendAt) {
 			q.server.silent(now, q.sent)
 		}
 		failover = failover || q.server.isDown()
@@ -326,10 +358,12 @@ func (r *Resolver) tick(f *flight, now time.Time) {
 		return
 	case now.Before(f.sendAt):
 		r.waitFor(f, f.sendAt)
-	case f.sends >= r.maxSends():
+	case f.sends >= f.maxSends():
 		r.waitFor(f, f.deadline)
-	case !failover && now.Before(f.start.Add(r.opt.Timeout)) && !r.mayRetransmit():
-		r.waitFor(f, f.start.Add(r.opt.Timeout))
+	case now.Before(f.onItsWay()):
+		r.waitFor(f, f.onItsWay())
+	case !failover && now.Before(f.start.Add(f.timeout)) && !r.mayRetransmit():
+		r.waitFor(f, f.start.Add(f.timeout))
 	default:
 		q := r.plan(f, now)
 		r.mu.Unlock()
@@ -359,29 +393,23 @@ func (r *Resolver) mayRetransmit() bool {
 }
 
 // accept interprets a reply that matches q. It returns false when the reply
-// is none, so that waiting must go on.
-func (r *Resolver) accept(q *query, reply []byte, now time.Time) bool {
+// is none.
+func (r *Resolver) accept(q *query, reply []byte, now time.Time) (result, bool) {
 	f := q.flight
-	if q.socket != nil && isTruncated(reply) {
-		q.server.heard(now, now.Sub(q.sent))
-		r.viaTCP(q)
-		return true
-	}
 	res, ok := parseReply(reply, f.name, f.family)
 	if !ok {
-		r.note(q, res)
-		return false
+		return res, false
 	}
 	q.server.heard(now, now.Sub(q.sent))
 	switch {
 	case res.kind == "", res.ttl > 0, res.kind == hostwise.DNSCNAMELoop: // the server's word on the name
-		r.finish(f, r.outcome(f, res, q.server.name))
+		r.finish(f, r.outcome(f, res, q.server.name, q.age))
 	case res.kind == hostwise.DNSFormErr && !q.server.noEDNS.Swap(true): // RFC 6891, section 7
 		r.replyFailed(q, res, true)
 	default:
 		r.replyFailed(q, res, false)
 	}
-	return true
+	return res, true
 }
 
 // note remembers what went wrong with q, to be reported if nothing better
@@ -398,7 +426,7 @@ func (r *Resolver) sendFailed(q *query, err error) {
 	kind, local := failure.Local(err)
 	if !local {
 		kind = hostwise.DNSServerUnreachable
-		if len(r.servers) > 1 {
+		if len(q.flight.servers) > 1 {
 			q.server.silent(time.Now(), q.sent)
 		}
 	}
@@ -432,7 +460,7 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 	case again != nil:
 		r.send(again)
 	case !waiting:
-		r.finish(f, r.outcome(f, res, q.server.name))
+		r.finish(f, r.outcome(f, res, q.server.name, q.age))
 	}
 }
 
@@ -440,7 +468,7 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 // after SERVFAIL and the like each server is asked once, and a lone one
 // twice.
 func (r *Resolver) mayAskAgain(f *flight) bool {
-	return f.sends < max(len(r.servers), 2) && len(f.queries) == 0
+	return f.sends < max(len(f.servers), 2) && len(f.queries) == 0
 }
 
 // timedOut is the outcome of a flight without an answer.
@@ -457,7 +485,7 @@ func (r *Resolver) timedOut(f *flight) *record {
 // askedServers names the servers that f's question was sent to. r.mu is
 // held.
 func (r *Resolver) askedServers(f *flight) (names []string) {
-	for i, s := range r.servers {
+	for i, s := range f.servers {
 		if f.asked[i] > 0 {
 			names = append(names, s.name)
 		}
@@ -466,17 +494,17 @@ func (r *Resolver) askedServers(f *flight) (names []string) {
 }
 
 // outcome turns a reply into a record.
-func (r *Resolver) outcome(f *flight, res result, server string) *record {
+func (r *Resolver) outcome(f *flight, res result, server string, age time.Duration) *record {
 	now := r.clock.exact()
 	if res.kind == "" {
-		ttl := min(max(res.ttl, r.opt.MinTTL), r.opt.MaxTTL)
+		ttl := min(max(res.ttl-age, r.opt.MinTTL), r.opt.MaxTTL)
 		return &record{state: positive, addrs: res.addrs, ttl: ttl, expires: now + int64(ttl)}
 	}
 	e := &hostwise.DNSError{Host: f.name, Kind: res.kind, Server: server, Rcode: res.rcode, EDE: res.ede, Err: res.cause}
 	switch {
 	case res.ttl > 0: // the server says for how long
-		ttl := min(res.ttl, r.opt.MaxTTL)
-		return &record{state: negative, err: e, ttl: ttl, expires: now + int64(ttl)}
+		ttl := min(max(res.ttl-age, minNegative), r.opt.MaxTTL)
+		return &record{state: negative, err: e, aliased: res.aliased, ttl: ttl, expires: now + int64(ttl)}
 	case res.kind == hostwise.DNSServerUnreachable:
 		r.mu.Lock()
 		e.Server, e.Asked = "", r.askedServers(f)

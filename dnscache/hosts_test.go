@@ -71,7 +71,7 @@ func FuzzParseHosts(f *testing.F) {
 // Times are explicit: a look at the file is due every five seconds.
 func TestHostsFile_IsLookedAtEveryFiveSeconds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hosts")
-	h := hostsFile{path: path}
+	h := hostsFile{watchedFile: watchedFile{path: path}}
 	written := time.Now()
 	write := func(text string, mtime time.Time) {
 		t.Helper()
@@ -103,38 +103,4 @@ func TestHostsFile_IsLookedAtEveryFiveSeconds(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(15*time.Second, []string{}...)
-}
-
-func TestReadResolvConf(t *testing.T) {
-	for _, tt := range []struct {
-		name, text string
-		want       []string
-	}{
-		{"usual", "search a.test\nnameserver 192.0.2.53\noptions ndots:1\nnameserver 2001:db8::53\n", []string{"192.0.2.53", "2001:db8::53"}},
-		{"three at most", "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n", []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}},
-		{"with a zone", "nameserver fe80::1%eth0\n", []string{"fe80::1%eth0"}},
-		{"tabs, comments and no newline", "# nameserver 192.0.2.1\n; nameserver 192.0.2.2\n \tnameserver\t192.0.2.3 # the router", []string{"192.0.2.3"}},
-		{"what is no address is left out", "nameserver ns.test\nnameserver\nnameservers 192.0.2.1\nnameserver 192.0.2.2\n", []string{"192.0.2.2"}},
-		{"none: the local ones", "search a.test\n", []string{"127.0.0.1", "::1"}},
-		{"empty: the local ones", "", []string{"127.0.0.1", "::1"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "resolv.conf")
-			if err := os.WriteFile(path, []byte(tt.text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			got, err := readResolvConf(path)
-			if err != nil || !slices.Equal(got, tt.want) {
-				t.Errorf("readResolvConf = %q, %v, want %q", got, err, tt.want)
-			}
-			for _, s := range got {
-				if _, _, err := parseServer(s); err != nil {
-					t.Errorf("parseServer refuses what readResolvConf returned: %v", err)
-				}
-			}
-		})
-	}
-	if _, err := readResolvConf(filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("a file that is not there is no error")
-	}
 }

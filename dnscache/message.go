@@ -13,6 +13,7 @@ import (
 )
 
 const (
+	maxMessage  = 65535
 	headerSize  = 12   // RFC 1035, section 4.1.1
 	udpSize     = 1232 // advertised: RFC 6891, and DNS Flag Day 2020
 	maxCNAMEs   = 11   // aliases followed in one answer
@@ -65,12 +66,13 @@ func matches(query, reply []byte) bool {
 
 // A result is what one matching reply says about one name and family.
 type result struct {
-	addrs []netip.Addr  // found, if any
-	ttl   time.Duration // of the addresses, or of a negative answer; 0: a failure
-	kind  hostwise.Kind // why there are none
-	rcode int
-	ede   []hostwise.EDE
-	cause error
+	addrs   []netip.Addr  // found, if any
+	ttl     time.Duration // of the addresses, or of a negative answer; 0: a failure
+	kind    hostwise.Kind // why there are none
+	rcode   int
+	aliased bool // the name is an alias, and kind is about what it stands for
+	ede     []hostwise.EDE
+	cause   error
 }
 
 // parseReply reads a reply that matches the query. It returns false when
@@ -91,6 +93,7 @@ func parseReply(reply []byte, name string, f family) (result, bool) {
 		}
 	case dns.RcodeNameError:
 		r.kind = hostwise.DNSNXDomain
+		r.aliased = len(m.Answer) > 0
 		r.ttl = negativeTTL(&m)
 	case dns.RcodeServerFailure:
 		r.kind = hostwise.DNSServFail

@@ -13,6 +13,15 @@ const (
 	v4
 )
 
+// familyOf is the family of an address as package net has it: an IPv4 address
+// mapped into IPv6 is IPv4.
+func familyOf(a netip.Addr) family {
+	if a.Unmap().Is4() {
+		return v4
+	}
+	return v6
+}
+
 func (f family) network() string { return [...]string{"ip6", "ip4"}[f] }
 
 // familiesOf says which families LookupNetIP's network stands for.
@@ -28,6 +37,10 @@ func familiesOf(network string) (want [2]bool, ok bool) {
 	return want, false
 }
 
+// maxName is the longest name in bytes, without the final dot: RFC 1035,
+// section 2.3.4.
+const maxName = 253
+
 // normalize returns host as the cache and the wire know it: lower case,
 // without a final dot. It allocates only when host is not so already. A name
 // that no nameserver could know is refused, with the reason: RFC 1035,
@@ -36,7 +49,7 @@ func familiesOf(network string) (want [2]bool, ok bool) {
 // package net does.
 func normalize(host string) (name, fault string) {
 	name = strings.TrimSuffix(host, ".")
-	if name == "" || len(name) > 253 {
+	if name == "" || len(name) > maxName {
 		return "", "empty or longer than 253 bytes"
 	}
 	label, upper := 0, false

@@ -2,10 +2,14 @@ package dnscache
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,17 +18,36 @@ import (
 // the documented default.
 type Options struct {
 	// Servers are the nameservers to ask, the preferred one first. Forms:
-	// "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]:53", with
-	// "udp://" (the same) or "tcp://" (TCP only) in front.
-	// Default: those of the system's resolv.conf(5); on Windows there is no
-	// default.
+	//
+	//	192.0.2.1, 192.0.2.1:53, [2001:db8::1]:53   UDP, and TCP where UDP will not do
+	//	udp://192.0.2.1                             the same
+	//	tcp://192.0.2.1                             TCP only (RFC 7766)
+	//	tls://192.0.2.1#dns.example                 DNS over TLS (RFC 7858), port 853; the
+	//	                                            certificate must be for the name, or for
+	//	                                            the address if there is none
+	//	https://192.0.2.1/dns-query                 DNS over HTTPS (RFC 8484)
+	//	https://dns.example/dns-query#192.0.2.1     the same; the addresses of a host that
+	//	                                            is a name follow #, separated by commas
+	//
+	// Default: what resolv.conf(5) says, which is read again when it changes;
+	// on Windows there is no default. Search domains, ndots, timeout,
+	// attempts, rotate and use-vc of resolv.conf apply with its servers only.
 	Servers []string
+
+	// ResolvConf is the file to take nameservers from when Servers is empty.
+	// Default: /etc/resolv.conf.
+	ResolvConf string
+
+	// TLSConfig is for servers over TLS and HTTPS: trusted roots and the
+	// like. It is cloned; ServerName is set for each server. Default: the
+	// system's roots, TLS 1.2 or newer, sessions resumed.
+	TLSConfig *tls.Config
 
 	// Timeout is how long one try waits, and Tries how many tries there are:
 	// a lookup takes at most Timeout times Tries. Within that time every
 	// server is asked at most Tries times, the first repetition coming after
 	// 0.4 s (or a fifth of Timeout, if that is less).
-	// Defaults: 2 s and 2.
+	// Defaults: what resolv.conf says, where it applies, or 2 s and 2.
 	Timeout time.Duration
 	Tries   int
 
@@ -46,6 +69,16 @@ type Options struct {
 	// for nothing else.
 	DisableIPv6 bool
 
+	// NXDomainCut takes the word of a nameserver that a name does not exist
+	// for the names below it, too (RFC 8020, section 2), as long as it holds.
+	// Off by default: some authorities say so of names that have names below
+	// them, and only who validates DNSSEC can tell.
+	NXDomainCut bool
+
+	// Hosts are static addresses of names. They go before those of
+	// HostsFile. A name without addresses does not exist.
+	Hosts map[string][]netip.Addr
+
 	// HostsFile is the file of static names, read again when it changes.
 	// Default: the system's hosts(5) file; os.DevNull switches it off.
 	HostsFile string
@@ -65,8 +98,8 @@ const (
 	defaultMaxHosts = 1_000_000
 )
 
-// withDefaults returns a copy of o with every field set, or an error that
-// names the field.
+// withDefaults returns a copy of o with every field set that does not depend
+// on resolv.conf, or an error that names the field.
 func (o *Options) withDefaults() (Options, error) {
 	var c Options
 	if o != nil {
@@ -76,7 +109,7 @@ func (o *Options) withDefaults() (Options, error) {
 		field string
 		v     *time.Duration
 		def   time.Duration
-	}{{"Timeout", &c.Timeout, defaultTimeout}, {"MaxTTL", &c.MaxTTL, defaultMaxTTL}} {
+	}{{"Timeout", &c.Timeout, 0}, {"MaxTTL", &c.MaxTTL, defaultMaxTTL}} {
 		if *d.v < 0 {
 			return c, fmt.Errorf("dnscache: Options.%s is %v, must not be negative", d.field, *d.v)
 		}
@@ -88,7 +121,7 @@ func (o *Options) withDefaults() (Options, error) {
 		field string
 		v     *int
 		def   int
-	}{{"Tries", &c.Tries, defaultTries}, {"MaxHosts", &c.MaxHosts, defaultMaxHosts}} {
+	}{{"Tries", &c.Tries, 0}, {"MaxHosts", &c.MaxHosts, defaultMaxHosts}} {
 		if *d.v < 0 {
 			return c, fmt.Errorf("dnscache: Options.%s is %d, must not be negative", d.field, *d.v)
 		}
@@ -113,42 +146,94 @@ func (o *Options) withDefaults() (Options, error) {
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
-	if len(c.Servers) == 0 {
-		if runtime.GOOS == "windows" {
+	if c.ResolvConf == "" {
+		c.ResolvConf = "/etc/resolv.conf"
+		if len(c.Servers) == 0 && runtime.GOOS == "windows" {
 			return c, fmt.Errorf("dnscache: Options.Servers is empty, and this system has no resolv.conf to take nameservers from; name some, such as \"1.1.1.1\"")
-		}
-		var err error
-		if c.Servers, err = readResolvConf("/etc/resolv.conf"); err != nil {
-			return c, fmt.Errorf("dnscache: Options.Servers is empty, and the system's nameservers cannot be read: %w", err)
 		}
 	}
 	return c, nil
 }
 
-// parseServer reads one of the forms of Options.Servers.
-func parseServer(s string) (addr netip.AddrPort, tcpOnly bool, err error) {
-	rest := s
-	if scheme, r, ok := strings.Cut(s, "://"); ok {
-		rest = r
-		switch scheme {
-		case "udp":
-		case "tcp":
-			tcpOnly = true
-		case "tls", "https":
-			return addr, false, fmt.Errorf("dnscache: nameserver %q: DNS over %s is not supported in this version; use an address, udp:// or tcp://", s, strings.ToUpper(scheme))
-		default:
-			return addr, false, fmt.Errorf("dnscache: nameserver %q: unknown scheme %q; use udp:// or tcp://", s, scheme)
-		}
-	}
-	if a, err := netip.ParseAddr(strings.Trim(rest, "[]")); err == nil {
-		return netip.AddrPortFrom(a, 53), tcpOnly, nil
-	}
-	addr, err = netip.ParseAddrPort(rest)
-	if err != nil || addr.Port() == 0 {
-		return addr, false, fmt.Errorf("dnscache: nameserver %q is not an IP address with an optional port", s)
-	}
-	return addr, tcpOnly, nil
+// A serverName is one of the forms of Options.Servers, taken apart.
+type serverName struct {
+	protocol protocol
+	addrs    []netip.AddrPort // at least one; more for HTTPS only
+	tlsName  string           // that the certificate must be for; "": the address
+	url      string           // HTTPS
 }
 
-// lookupTime is how long a lookup takes at most.
-func (o *Options) lookupTime() time.Duration { return o.Timeout * time.Duration(o.Tries) }
+// Ports: RFC 1035, section 4.2; RFC 7858, section 3.1; RFC 8484, section 5.
+var ports = [...]uint16{overUDP: 53, overTCP: 53, overTLS: 853, overHTTPS: 443}
+
+// parseServer reads one of the forms of Options.Servers.
+func parseServer(s string) (n serverName, err error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		scheme, rest = "udp", s
+	}
+	switch scheme {
+	case "udp":
+	case "tcp":
+		n.protocol = overTCP
+	case "tls":
+		n.protocol = overTLS
+		rest, n.tlsName, _ = strings.Cut(rest, "#")
+	case "https":
+		return parseHTTPSServer(s)
+	default:
+		return n, fmt.Errorf("dnscache: nameserver %q: unknown scheme %q; use udp://, tcp://, tls:// or https://", s, scheme)
+	}
+	addr, err := parseAddrPort(rest, ports[n.protocol])
+	if err != nil {
+		return n, fmt.Errorf("dnscache: nameserver %q is not an IP address with an optional port", s)
+	}
+	n.addrs = []netip.AddrPort{addr}
+	if n.protocol == overTLS && n.tlsName == "" {
+		n.tlsName = addr.Addr().WithZone("").String()
+	}
+	return n, nil
+}
+
+// parseHTTPSServer reads the URL of a server for DNS over HTTPS; the fragment
+// has the addresses of a host that is a name.
+func parseHTTPSServer(s string) (n serverName, err error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.User != nil {
+		return n, fmt.Errorf("dnscache: nameserver %q is not a URL such as https://1.1.1.1/dns-query", s)
+	}
+	port := ports[overHTTPS]
+	if p := u.Port(); p != "" {
+		v, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || v == 0 {
+			return n, fmt.Errorf("dnscache: nameserver %q: %q is not a port", s, p)
+		}
+		port = uint16(v)
+	}
+	bootstrap := u.Fragment
+	if bootstrap == "" {
+		bootstrap = u.Hostname()
+	}
+	for a := range strings.SplitSeq(bootstrap, ",") {
+		addr, err := netip.ParseAddr(strings.Trim(strings.TrimSpace(a), "[]"))
+		if err != nil {
+			return n, fmt.Errorf("dnscache: nameserver %q: looking up its own name would need a nameserver; add the addresses it has, such as https://dns.example/dns-query#192.0.2.1,2001:db8::1", s)
+		}
+		n.addrs = append(n.addrs, netip.AddrPortFrom(addr, port))
+	}
+	u.Fragment = ""
+	n.protocol, n.tlsName, n.url = overHTTPS, u.Hostname(), u.String()
+	return n, nil
+}
+
+// parseAddrPort reads an address with or without a port.
+func parseAddrPort(s string, port uint16) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return netip.AddrPortFrom(a, port), nil
+	}
+	addr, err := netip.ParseAddrPort(s)
+	if err == nil && addr.Port() == 0 {
+		err = errors.New("port 0")
+	}
+	return addr, err
+}

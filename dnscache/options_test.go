@@ -1,46 +1,65 @@
 package dnscache
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
 
 func TestParseServer(t *testing.T) {
 	for _, tt := range []struct {
-		server, addr string // addr "": an error
-		tcpOnly      bool
+		server   string
+		protocol protocol
+		addrs    string // "": an error
+		tlsName  string
+		url      string
 	}{
-		{"192.0.2.1", "192.0.2.1:53", false},
-		{"192.0.2.1:5353", "192.0.2.1:5353", false},
-		{"2001:db8::1", "[2001:db8::1]:53", false},
-		{"[2001:db8::1]", "[2001:db8::1]:53", false},
-		{"[2001:db8::1]:5353", "[2001:db8::1]:5353", false},
-		{"fe80::1%eth0", "[fe80::1%eth0]:53", false},
-		{"udp://192.0.2.1", "192.0.2.1:53", false},
-		{"udp://[2001:db8::1]:5353", "[2001:db8::1]:5353", false},
-		{"tcp://192.0.2.1", "192.0.2.1:53", true},
-		{"tcp://192.0.2.1:5353", "192.0.2.1:5353", true},
-		{"tcp://2001:db8::1", "[2001:db8::1]:53", true},
-		{"", "", false},
-		{"ns.test", "", false},
-		{"ns.test:53", "", false},
-		{"192.0.2.1:0", "", false},
-		{"192.0.2.1:65536", "", false},
-		{"192.0.2.1:dns", "", false},
-		{"192.0.2", "", false},
-		{"tcp://", "", false},
-		{"tls://192.0.2.1", "", false},
-		{"https://192.0.2.1/dns-query", "", false},
-		{"quic://192.0.2.1", "", false},
-		{"TCP://192.0.2.1", "", false},
+		{"192.0.2.1", overUDP, "192.0.2.1:53", "", ""},
+		{"192.0.2.1:5353", overUDP, "192.0.2.1:5353", "", ""},
+		{"2001:db8::1", overUDP, "[2001:db8::1]:53", "", ""},
+		{"[2001:db8::1]", overUDP, "[2001:db8::1]:53", "", ""},
+		{"[2001:db8::1]:5353", overUDP, "[2001:db8::1]:5353", "", ""},
+		{"fe80::1%eth0", overUDP, "[fe80::1%eth0]:53", "", ""},
+		{"udp://192.0.2.1", overUDP, "192.0.2.1:53", "", ""},
+		{"udp://[2001:db8::1]:5353", overUDP, "[2001:db8::1]:5353", "", ""},
+		{"tcp://192.0.2.1", overTCP, "192.0.2.1:53", "", ""},
+		{"tcp://192.0.2.1:5353", overTCP, "192.0.2.1:5353", "", ""},
+		{"tcp://2001:db8::1", overTCP, "[2001:db8::1]:53", "", ""},
+		{"tls://192.0.2.1", overTLS, "192.0.2.1:853", "192.0.2.1", ""},
+		{"tls://[2001:db8::1]:8853", overTLS, "[2001:db8::1]:8853", "2001:db8::1", ""},
+		{"tls://192.0.2.1#dns.test", overTLS, "192.0.2.1:853", "dns.test", ""},
+		{"https://192.0.2.1/dns-query", overHTTPS, "192.0.2.1:443", "192.0.2.1", "https://192.0.2.1/dns-query"},
+		{"https://[2001:db8::1]:8443/q?x=1", overHTTPS, "[2001:db8::1]:8443", "2001:db8::1", "https://[2001:db8::1]:8443/q?x=1"},
+		{"https://dns.test/dns-query#192.0.2.1", overHTTPS, "192.0.2.1:443", "dns.test", "https://dns.test/dns-query"},
+		{"https://dns.test:8443/dns-query#192.0.2.1,2001:db8::1", overHTTPS, "192.0.2.1:8443 [2001:db8::1]:8443", "dns.test", "https://dns.test:8443/dns-query"},
+		{"", 0, "", "", ""},
+		{"ns.test", 0, "", "", ""},
+		{"ns.test:53", 0, "", "", ""},
+		{"192.0.2.1:0", 0, "", "", ""},
+		{"192.0.2.1:65536", 0, "", "", ""},
+		{"192.0.2.1:dns", 0, "", "", ""},
+		{"192.0.2", 0, "", "", ""},
+		{"tcp://", 0, "", "", ""},
+		{"tls://dns.test", 0, "", "", ""},
+		{"https://dns.test/dns-query", 0, "", "", ""}, // who looks dns.test up?
+		{"https://dns.test/dns-query#ns.test", 0, "", "", ""},
+		{"https://user@192.0.2.1/dns-query", 0, "", "", ""},
+		{"https://192.0.2.1:0/dns-query", 0, "", "", ""},
+		{"https:///dns-query", 0, "", "", ""},
+		{"quic://192.0.2.1", 0, "", "", ""},
+		{"TCP://192.0.2.1", 0, "", "", ""},
 	} {
-		addr, tcpOnly, err := parseServer(tt.server)
-		if (err == nil) != (tt.addr != "") {
-			t.Errorf("parseServer(%q): err = %v, want an error: %v", tt.server, err, tt.addr == "")
+		n, err := parseServer(tt.server)
+		if (err == nil) != (tt.addrs != "") {
+			t.Errorf("parseServer(%q): err = %v, want an error: %v", tt.server, err, tt.addrs == "")
 			continue
 		}
-		if err == nil && (addr.String() != tt.addr || tcpOnly != tt.tcpOnly) {
-			t.Errorf("parseServer(%q) = %v, %v, want %v, %v", tt.server, addr, tcpOnly, tt.addr, tt.tcpOnly)
+		var addrs []string
+		for _, a := range n.addrs {
+			addrs = append(addrs, a.String())
+		}
+		if err == nil && (n.protocol != tt.protocol || strings.Join(addrs, " ") != tt.addrs || n.tlsName != tt.tlsName || n.url != tt.url) {
+			t.Errorf("parseServer(%q) = %+v, want %+v", tt.server, n, tt)
 		}
 	}
 }
@@ -51,11 +70,15 @@ func TestOptions_Defaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Timeout != 2*time.Second || got.Tries != 2 || got.MinTTL != 30*time.Second || got.MaxTTL != 24*time.Hour || got.MaxHosts != 1_000_000 || got.HostsFile == "" || got.Dial == nil {
+	if got.MinTTL != 30*time.Second || got.MaxTTL != 24*time.Hour || got.MaxHosts != 1_000_000 || got.HostsFile == "" || got.Dial == nil {
 		t.Errorf("defaults = %+v, want those of the documentation", got)
 	}
-	if given.Timeout != 0 || given.Dial != nil {
+	if given.MaxTTL != 0 || given.Dial != nil {
 		t.Error("the caller's Options were changed")
+	}
+	c, err := (&Resolver{opt: got}).newConfig(resolvConf{}, nil)
+	if err != nil || c.timeout != 2*time.Second || c.tries != 2 {
+		t.Errorf("Timeout %v, Tries %d, %v, want 2s and 2", c.timeout, c.tries, err)
 	}
 	// A ceiling below the default floor lowers the floor.
 	low := Options{Servers: []string{"192.0.2.1"}, MaxTTL: time.Second}

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -18,13 +20,14 @@ import (
 // A Resolver turns host names into addresses and remembers them. It is safe
 // for concurrent use. It owns sockets and goroutines, which Close ends.
 type Resolver struct {
-	opt      Options
-	servers  []*server
-	cache    *cache
-	clock    clock
-	hosts    hostsFile
-	counters counters
-	wake     chan struct{} // of runSchedule
+	opt        Options
+	conf       atomic.Pointer[config]
+	resolvConf watchedFile
+	cache      *cache
+	clock      clock
+	hosts      hostsFile
+	counters   counters
+	wake       chan struct{} // of runSchedule
 
 	ctx    context.Context // ends with Close; for connections to nameservers only
 	cancel context.CancelFunc
@@ -45,29 +48,31 @@ func New(o *Options) (*Resolver, error) {
 		return nil, err
 	}
 	r := &Resolver{
-		opt:     opt,
-		cache:   newCache(opt.MaxHosts),
-		clock:   clock{start: time.Now().Add(-1)}, // its readings are not 0
-		hosts:   hostsFile{path: opt.HostsFile},
-		wake:    make(chan struct{}, 1),
-		flights: map[flightKey]*flight{},
-		owned:   map[io.Closer]struct{}{},
+		opt:        opt,
+		resolvConf: watchedFile{path: opt.ResolvConf},
+		cache:      newCache(opt.MaxHosts),
+		clock:      clock{start: time.Now().Add(-1)}, // its readings are not 0
+		hosts:      hostsFile{watchedFile: watchedFile{path: opt.HostsFile}},
+		wake:       make(chan struct{}, 1),
+		flights:    map[flightKey]*flight{},
+		owned:      map[io.Closer]struct{}{},
 	}
-	for _, s := range opt.Servers {
-		addr, tcpOnly, err := parseServer(s)
-		if err != nil {
-			return nil, err
-		}
-		r.servers = append(r.servers, &server{addr: addr, name: addr.String(), tcpOnly: tcpOnly})
+	if r.hosts.static, err = staticHosts(opt.Hosts); err != nil {
+		return nil, err
 	}
+	conf, err := r.firstConfig()
+	if err != nil {
+		return nil, err
+	}
+	r.conf.Store(conf)
 	r.hosts.reload(r.clock.exact())
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.own(r.runSchedule, nil)
 	return r, nil
 }
 
-// own starts a goroutine that Close waits for, and has Close close c, if
-// there is one. It returns false, doing nothing, when the Resolver is closed.
+// own starts a goroutine that Close waits for, and has Close close c; either
+// may be nil. It returns false, doing nothing, when the Resolver is closed.
 func (r *Resolver) own(run func(), c io.Closer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +82,9 @@ func (r *Resolver) own(run func(), c io.Closer) bool {
 	if c != nil {
 		r.owned[c] = struct{}{}
 	}
-	r.wg.Go(run)
+	if run != nil {
+		r.wg.Go(run)
+	}
 	return true
 }
 
@@ -123,6 +130,37 @@ func (r *Resolver) AppendNetIP(ctx context.Context, dst []netip.Addr, network, h
 	if err != nil {
 		return dst, err
 	}
+	if names := r.conf.Load().candidates(host); names != nil && !r.isStatic(host) {
+		return r.appendFirst(ctx, dst, want, host, names)
+	}
+	return r.appendExact(ctx, dst, want, host)
+}
+
+// appendFirst appends the addresses of the first of the names that has any;
+// host is what the caller calls it.
+func (r *Resolver) appendFirst(ctx context.Context, dst []netip.Addr, want [2]bool, host string, names []string) ([]netip.Addr, error) {
+	n := len(dst)
+	var worst *hostwise.DNSError
+	for _, name := range names {
+		var err error
+		if dst, err = r.appendExact(ctx, dst, want, name); err == nil {
+			return dst, nil
+		}
+		dst = dst[:n]
+		var e *hostwise.DNSError
+		if errors.As(err, &e) {
+			e.Host = host
+			worst = failure.Resolve(worst, e)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return dst, worst
+}
+
+// appendExact appends the addresses of the name that host is.
+func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want [2]bool, host string) ([]netip.Addr, error) {
 	if dst, ok := r.hit(dst, want, host); ok {
 		return dst, nil
 	}
@@ -219,12 +257,17 @@ func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name st
 	if ok {
 		return staticRecords(name, static), name, ask, nil
 	}
+	r.config(now)
 	records = r.cache.records(name)
+	cut := r.cutOff(name, now)
 	for f := range records {
 		if !want[f] {
 			continue
 		}
 		rec, other := records[f], records[1-f]
+		if cut != nil && !rec.valid(now) {
+			rec, records[f] = cut, cut
+		}
 		if rec == nil && other.valid(now) && other.covers() {
 			rec, records[f] = other, other
 		}
@@ -233,6 +276,45 @@ func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name st
 		}
 	}
 	return records, name, ask, nil
+}
+
+// cutOff returns what is known of the first name above name that does not
+// exist, so that name does not exist either (RFC 8020, section 2); nil if
+// there is none, or Options.NXDomainCut is not set. What an alias points to
+// says nothing of the names below the alias.
+func (r *Resolver) cutOff(name string, now int64) *record {
+	if !r.opt.NXDomainCut {
+		return nil
+	}
+	for denied := name; ; {
+		var ok bool
+		if _, name, ok = strings.Cut(name, "."); !ok {
+			return nil
+		}
+		for _, rec := range r.cache.records(name) {
+			if rec.valid(now) && rec.covers() && !rec.aliased {
+				e := *rec.err
+				e.Host = denied
+				return &record{state: negative, err: &e, expires: rec.expires, ttl: rec.ttl}
+			}
+		}
+	}
+}
+
+// isStatic reports whether host is answered for without any nameserver.
+func (r *Resolver) isStatic(host string) bool {
+	if _, ok := parseLiteral(host); ok {
+		return true
+	}
+	name, fault := normalize(host)
+	if fault != "" {
+		return true
+	}
+	_, ok := special(name)
+	if !ok {
+		_, ok = r.lookupHosts(name, r.clock.exact())
+	}
+	return ok
 }
 
 // lookupHosts returns the static addresses of name.
@@ -254,11 +336,7 @@ type nameFault string
 func (f nameFault) Error() string { return string(f) }
 
 func literal(a netip.Addr) (records [2]*record) {
-	f := v6
-	if a.Unmap().Is4() { // as package net has it
-		f = v4
-	}
-	records[f] = &record{state: positive, addrs: []netip.Addr{a}}
+	records[familyOf(a)] = &record{state: positive, addrs: []netip.Addr{a}}
 	return records
 }
 

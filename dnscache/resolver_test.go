@@ -587,7 +587,11 @@ func TestNew_Errors(t *testing.T) {
 	for _, o := range []dnscache.Options{
 		{Servers: []string{"example.com"}},
 		{Servers: []string{"192.0.2.1:0"}},
-		{Servers: []string{"tls://192.0.2.1"}},
+		{Servers: []string{"tls://dns.test"}},
+		{Servers: []string{"https://dns.test/dns-query"}},
+		{Hosts: map[string][]netip.Addr{"a..test": nil}},
+		{Hosts: map[string][]netip.Addr{"a.test": {{}}}},
+		{ResolvConf: "/none/resolv.conf"},
 		{Servers: []string{"quic://192.0.2.1"}},
 		{Servers: []string{"192.0.2.1"}, Timeout: -1},
 		{Servers: []string{"192.0.2.1"}, Tries: -1},

@@ -1,18 +1,30 @@
 package dnscache
 
 import (
-	"net/netip"
+	"crypto/tls"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A server is one nameserver: its sockets and its health.
+// protocol is how a nameserver is spoken to.
+type protocol uint8
+
+const (
+	overUDP   protocol = iota // TCP where UDP will not do
+	overTCP                   // RFC 7766
+	overTLS                   // RFC 7858
+	overHTTPS                 // RFC 8484
+)
+
+// A server is one nameserver: its connections and its health.
 type server struct {
-	addr    netip.AddrPort
-	name    string // addr as text
-	tcpOnly bool
-	noEDNS  atomic.Bool // answered FORMERR to a query with OPT
+	protocol protocol
+	addr     string         // to dial: ip:port
+	name     string         // as errors and Stats call it
+	tls      *tls.Config    // overTLS, overHTTPS
+	https    *httpsExchange // overHTTPS
+	noEDNS   atomic.Bool    // answered FORMERR to a query with OPT
 
 	mu        sync.Mutex // protects what follows
 	lastHeard time.Time  // any matching reply
@@ -23,6 +35,33 @@ type server struct {
 	sent      uint64
 	answered  uint64
 	pool      socketPool
+	streams   []*stream
+}
+
+// newServer reads one of the forms of Options.Servers.
+func (r *Resolver) newServer(name string, timeout time.Duration) (*server, error) {
+	n, err := parseServer(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{protocol: n.protocol, addr: n.addrs[0].String(), name: n.addrs[0].String()}
+	if s.protocol < overTLS {
+		return s, nil
+	}
+	s.name = name
+	s.tls = &tls.Config{}
+	if r.opt.TLSConfig != nil {
+		s.tls = r.opt.TLSConfig.Clone()
+	}
+	if s.tls.ClientSessionCache == nil {
+		s.tls.ClientSessionCache = tls.NewLRUClientSessionCache(maxStreams)
+	}
+	s.tls.MinVersion = max(s.tls.MinVersion, tls.VersionTLS12)
+	s.tls.ServerName = n.tlsName
+	if s.protocol == overHTTPS {
+		s.https = r.newHTTPSExchange(n, s.tls, timeout)
+	}
+	return s, nil
 }
 
 const (

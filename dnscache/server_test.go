@@ -86,7 +86,7 @@ func TestServer_RTTIsSmoothed(t *testing.T) {
 
 func TestSocketPool_Pick(t *testing.T) {
 	socket := func(live, served int, expiry time.Duration) *udpSocket {
-		return &udpSocket{live: live, served: served, expiry: at(expiry)}
+		return &udpSocket{inFlight: inFlight{live: live, served: served}, expiry: at(expiry)}
 	}
 	for _, tt := range []struct {
 		name string
@@ -117,7 +117,7 @@ func TestSocketPool_Pick(t *testing.T) {
 // What nobody waits for takes no room on a socket, and none in the queue.
 func TestQuery_AbandonMakesRoom(t *testing.T) {
 	s := &server{}
-	u := &udpSocket{server: s, pending: map[uint16]*query{}, expiry: at(time.Minute)}
+	u := &udpSocket{inFlight: newInFlight(s), expiry: at(time.Minute)}
 	s.pool.open = []*udpSocket{u}
 	message, err := packQuery("a.test", v4, true)
 	if err != nil {

@@ -67,7 +67,7 @@ func (r *Resolver) Stats() Stats {
 		s.NegativeHits += c.hits[i].negative.Load()
 	}
 	s.Entries, s.Bytes, s.Evictions = r.cache.stats()
-	for _, srv := range r.servers {
+	for _, srv := range r.conf.Load().servers {
 		s.Servers = append(s.Servers, srv.stats())
 	}
 	return s

@@ -1,7 +1,9 @@
 package dnscache
 
 import (
+	"context"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -11,9 +13,15 @@ import (
 type Subscription struct {
 	r      *Resolver
 	host   string
-	name   string
-	ask    [2]bool
+	asked  [2]bool // by the caller
+	want   [2]bool // of these, those that are not switched off
 	answer func(network string, addrs []netip.Addr, err error)
+
+	mu      sync.Mutex // protects what follows
+	name    string     // that flights ask for
+	ask     [2]bool    // the flights
+	stopped bool
+	cancel  func() // ends search
 }
 
 // Subscribe asks for host's addresses and returns at once. network is "ip",
@@ -22,30 +30,113 @@ type Subscription struct {
 // and later, from another goroutine, for the rest. answer must not block.
 func (r *Resolver) Subscribe(network, host string, answer func(network string, addrs []netip.Addr, err error)) *Subscription {
 	s := &Subscription{r: r, host: host, answer: answer}
-	asked, _ := familiesOf(network)
-	want, err := r.families(network, host)
-	var records [2]*record
-	if err == nil {
-		records, s.name, s.ask, err = r.known(want, host)
+	s.asked, _ = familiesOf(network)
+	var err error
+	if s.want, err = r.families(network, host); err != nil {
+		s.fail(err)
+		return s
+	}
+	names := r.conf.Load().candidates(host)
+	if names == nil || r.isStatic(host) {
+		s.start(host)
+		return s
+	}
+	for len(names) > 1 && r.isAbsent(s.want, names[0]) {
+		names = names[1:]
+	}
+	if len(names) == 1 {
+		s.start(names[0])
+		return s
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	s.cancel = cancel
+	if !r.own(func() { s.search(ctx, names) }, nil) {
+		s.fail(closedRecord(host).err)
+	}
+	return s
+}
+
+// isAbsent reports whether name is known to have no address.
+func (r *Resolver) isAbsent(want [2]bool, name string) bool {
+	records, _, ask, err := r.known(want, name)
+	for f, rec := range records {
+		if want[f] && (ask[f] || rec == nil || rec.state != negative) {
+			return false
+		}
+	}
+	return err == nil
+}
+
+// search looks for the first name that has an address. The last one is asked
+// for like any other.
+func (s *Subscription) search(ctx context.Context, names []string) {
+	defer s.cancel()
+	last := len(names) - 1
+	for _, name := range names[:last] {
+		addrs, err := s.r.appendExact(ctx, nil, s.want, name)
+		switch {
+		case ctx.Err() != nil:
+			s.fail(err)
+			return
+		case err == nil:
+			s.deliver(addrs)
+			return
+		}
+	}
+	s.start(names[last])
+}
+
+// deliver hands on addresses of both families.
+func (s *Subscription) deliver(addrs []netip.Addr) {
+	var by [2][]netip.Addr
+	for _, a := range addrs {
+		f := familyOf(a)
+		by[f] = append(by[f], a)
+	}
+	for f := range by {
+		if s.asked[f] {
+			s.tell(family(f), staticRecords(s.host, by)[f], false)
+		}
+	}
+}
+
+// fail hands an error on for each family.
+func (s *Subscription) fail(err error) {
+	for f, asked := range s.asked {
+		if asked {
+			s.answer(family(f).network(), nil, err)
+		}
+	}
+}
+
+// start asks for the name that host is.
+func (s *Subscription) start(host string) {
+	s.mu.Lock()
+	records, name, ask, err := s.r.known(s.want, host)
+	if s.stopped {
+		err = closedRecord(host).err
+	}
+	s.name, s.ask = name, ask
+	s.mu.Unlock()
+	if err != nil {
+		s.fail(err)
+		return
 	}
 	now := time.Now()
-	for i := range asked {
+	for i := range s.asked {
 		f := family(i)
 		switch {
-		case !asked[f]:
-		case err != nil:
-			answer(f.network(), nil, err)
-		case !want[f] || records[f] == nil && !s.ask[f]: // switched off, or a literal of the other family
-			answer(f.network(), nil, &hostwise.DNSError{Host: host, Kind: hostwise.DNSNoData})
-		case !s.ask[f]:
+		case !s.asked[f]:
+		case !s.want[f] || records[f] == nil && !ask[f]: // switched off, or a literal of the other family
+			s.answer(f.network(), nil, &hostwise.DNSError{Host: s.host, Kind: hostwise.DNSNoData})
+		case !ask[f]:
 			s.tell(f, records[f], false)
 		default:
-			if rec, joined := r.join(flightKey{s.name, f}, s, now); !joined {
+			if rec, joined := s.r.join(flightKey{name, f}, s, now); !joined {
 				s.tell(f, rec, false)
 			}
 		}
 	}
-	return s
 }
 
 // answered implements waiter.
@@ -63,14 +154,24 @@ func (s *Subscription) tell(f family, rec *record, fresh bool) {
 // that of a canceled lookup, a question that nobody waits for any more goes
 // on for one second, so that a late answer still reaches the cache.
 func (s *Subscription) Stop() {
-	for f, ask := range s.ask {
+	s.mu.Lock()
+	s.stopped = true
+	name, ask := s.name, s.ask
+	s.mu.Unlock()
+	if s.cancel != nil {
+		s.cancel()
+	}
+	for f, ask := range ask {
 		if ask {
-			s.r.leave(flightKey{s.name, family(f)}, s, lateAnswersFor)
+			s.r.leave(flightKey{name, family(f)}, s, lateAnswersFor)
 		}
 	}
 }
 
 // Asked returns the nameservers whose answer is awaited.
 func (s *Subscription) Asked() []string {
-	return s.r.asking(s.name)
+	s.mu.Lock()
+	name := s.name
+	s.mu.Unlock()
+	return s.r.asking(name)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -21,16 +20,18 @@ const (
 	receiveBuffer  = 1 << 20          // bytes: a burst of answers must not be lost
 )
 
-// A query is one packet sent, or being sent, to one server for a flight.
+// A query is one message sent, or being sent, to one server for a flight.
 type query struct {
 	flight  *flight
 	server  *server
 	message []byte // as packed, the id still open
 	sent    time.Time
-	socket  *udpSocket
+	on      *inFlight // the connection; nil over HTTPS
 	id      uint16
-	forged  uint64 // socket.forged at the time of sending
-	over    bool   // nobody waits for its reply any more; server.mu protects it
+	forged  uint64        // udpSocket.forged at the time of sending
+	age     time.Duration // an HTTP cache has kept the reply for
+	cancel  func()        // nil, or ends the exchange
+	over    bool          // nobody waits for its reply any more; server.mu protects it
 }
 
 // socketPool holds the UDP sockets of a server that take queries; server.mu
@@ -45,16 +46,10 @@ type socketPool struct {
 // A udpSocket is a connected socket on a random port that serves many
 // queries at a time. One goroutine reads it.
 type udpSocket struct {
-	server *server
-	conn   net.Conn
-	expiry time.Time
-	forged atomic.Uint64 // packets that answered no query
-
-	// server.mu protects what follows.
-	pending map[uint16]*query
-	live    int // of these, those that somebody waits for
-	served  int
-	retired bool // takes no more queries, closes when the last is answered
+	inFlight // server.mu protects it
+	conn     net.Conn
+	expiry   time.Time
+	forged   atomic.Uint64 // packets that answered no query
 }
 
 // sendUDP sends q over one of the server's sockets. With all of them full it
@@ -88,6 +83,7 @@ func (r *Resolver) sendUDP(q *query) error {
 		}
 	}
 	packet := sock.register(q)
+	q.forged = sock.forged.Load()
 	s.mu.Unlock()
 	_, err := sock.conn.Write(packet)
 	if err != nil {
@@ -116,39 +112,18 @@ func (p *socketPool) hasRoom(now time.Time) bool {
 	return p.pick(now) != nil || len(p.open)+p.opening < maxSockets
 }
 
-// register gives q an unpredictable id that is free on the socket and
-// returns the packet. server.mu is held.
-func (u *udpSocket) register(q *query) []byte {
-	for {
-		q.id = uint16(rand.Uint32())
-		if _, taken := u.pending[q.id]; !taken {
-			break
-		}
-	}
-	q.socket, q.forged = u, u.forged.Load()
-	u.pending[q.id] = q
-	if !q.over {
-		u.live++
-	}
-	u.served++
-	q.server.sent++
-	packet := append([]byte(nil), q.message...)
-	binary.BigEndian.PutUint16(packet, q.id)
-	return packet
-}
-
 // openSocket connects a new socket and starts its reader.
 func (r *Resolver) openSocket(s *server) (*udpSocket, error) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.opt.Timeout)
+	ctx, cancel := context.WithTimeout(r.ctx, r.timeout())
 	defer cancel()
-	conn, err := r.opt.Dial(ctx, "udp", s.name)
+	conn, err := r.opt.Dial(ctx, "udp", s.addr)
 	if err != nil {
 		return nil, err
 	}
 	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 		_ = c.SetReadBuffer(receiveBuffer) // the system's limit may be lower: then that
 	}
-	u := &udpSocket{server: s, conn: conn, expiry: time.Now().Add(socketLifetime), pending: map[uint16]*query{}}
+	u := &udpSocket{inFlight: newInFlight(s), conn: conn, expiry: time.Now().Add(socketLifetime)}
 	if !r.own(func() { r.readSocket(u) }, conn) {
 		conn.Close()
 		return nil, net.ErrClosed
@@ -171,7 +146,7 @@ func (r *Resolver) readSocket(u *udpSocket) {
 		case r.ctx.Err() != nil:
 			return
 		case isTimeout(err):
-			_ = u.conn.SetReadDeadline(now.Add(r.opt.Timeout))
+			_ = u.conn.SetReadDeadline(now.Add(r.timeout()))
 		default: // an ICMP error: nobody listens there
 			for _, q := range u.takeAll() {
 				r.sendFailed(q, err)
@@ -179,7 +154,7 @@ func (r *Resolver) readSocket(u *udpSocket) {
 			r.sendWaiting(u.server)
 			return
 		}
-		if u.finished(now, now.Add(-r.opt.lookupTime())) {
+		if u.finished(now, now.Add(-r.lookupTime())) {
 			return
 		}
 	}
@@ -198,20 +173,19 @@ func (u *udpSocket) finished(now, old time.Time) bool {
 	return len(u.pending) == 0
 }
 
-// received finds the query that a packet answers.
+// received takes in a packet. One that cannot be the answer to a query is
+// dropped, and waiting goes on.
 func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
-	if len(packet) < headerSize {
+	q := u.find(packet)
+	if q == nil {
 		r.forged(u)
 		return
 	}
-	u.server.mu.Lock()
-	q := u.pending[binary.BigEndian.Uint16(packet)]
-	u.server.mu.Unlock()
-	if q == nil || !matches(q.message, packet) {
-		r.forged(u)
-		return
-	}
-	if !r.accept(q, packet, now) {
+	if isTruncated(packet) {
+		q.server.heard(now, now.Sub(q.sent))
+		r.viaTCP(q)
+	} else if res, ok := r.accept(q, packet, now); !ok {
+		r.note(q, res)
 		r.forged(u)
 		return
 	}
@@ -238,20 +212,20 @@ func (r *Resolver) forged(u *udpSocket) {
 	}
 }
 
-func (u *udpSocket) remove(q *query) {
-	u.server.mu.Lock()
-	defer u.server.mu.Unlock()
-	u.forget(q)
+// isTruncated reports the TC bit: RFC 1035, section 4.1.1. Whatever else the
+// reply holds is not used (RFC 2181, section 9).
+func isTruncated(reply []byte) bool {
+	return binary.BigEndian.Uint16(reply[2:])&flagTC != 0
 }
 
-// forget takes a query off the socket. server.mu is held.
-func (u *udpSocket) forget(q *query) {
-	if u.pending[q.id] != q {
-		return
-	}
-	delete(u.pending, q.id)
-	if !q.over {
-		u.live--
+// viaTCP asks q's question over TCP, in the place of q. The flight uses TCP
+// from then on.
+func (r *Resolver) viaTCP(q *query) {
+	r.mu.Lock()
+	q.flight.tcp = true
+	r.mu.Unlock()
+	if again := r.replace(q); again != nil {
+		r.send(again)
 	}
 }
 
@@ -265,10 +239,12 @@ func (q *query) abandon() {
 		return
 	}
 	q.over = true
-	switch u := q.socket; {
-	case u != nil && u.pending[q.id] == q:
-		u.live--
-	case u == nil && len(s.pool.waiting) > 0:
+	switch c := q.on; {
+	case c != nil && c.pending[q.id] == q:
+		c.live--
+	case q.cancel != nil:
+		q.cancel()
+	case c == nil && len(s.pool.waiting) > 0:
 		s.pool.abandoned()
 	}
 }
@@ -280,15 +256,6 @@ func (p *socketPool) abandoned() {
 		p.waiting = slices.DeleteFunc(p.waiting, func(q *query) bool { return q.over })
 		p.idle = 0
 	}
-}
-
-func (u *udpSocket) takeAll() []*query {
-	u.server.mu.Lock()
-	defer u.server.mu.Unlock()
-	all := slices.Collect(maps.Values(u.pending))
-	clear(u.pending)
-	u.live = 0
-	return all
 }
 
 // closeSocket takes the socket out of the pool.
@@ -322,7 +289,7 @@ func (r *Resolver) sendWaiting(s *server) {
 // sendAllWaiting is sendWaiting for every server: flights have ended without
 // an answer, which makes room.
 func (r *Resolver) sendAllWaiting() {
-	for _, s := range r.servers {
+	for _, s := range r.conf.Load().servers {
 		r.sendWaiting(s)
 	}
 }

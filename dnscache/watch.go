@@ -1,0 +1,53 @@
+package dnscache
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// recheck is how often a file is looked at for a change; the value is that of
+// package net.
+const recheck = 5 * time.Second
+
+// A watchedFile is a file whose text is wanted again when it changes.
+type watchedFile struct {
+	path string
+	due  atomic.Int64 // time of the next look at the file, on the resolver's clock
+
+	mu    sync.Mutex // one look at a time; protects what follows
+	seen  bool
+	mtime time.Time
+	size  int64
+}
+
+func (w *watchedFile) isDue(now int64) bool { return now >= w.due.Load() }
+
+// look returns the file's text if it has changed since the last look, or this
+// is the first. The text of a file that cannot be read is empty.
+func (w *watchedFile) look(now int64) (text string, changed bool) {
+	if !w.mu.TryLock() {
+		return "", false // somebody else looks
+	}
+	defer w.mu.Unlock()
+	w.due.Store(now + int64(recheck))
+	var mtime time.Time
+	size := int64(-1)
+	st, err := os.Stat(w.path)
+	if err == nil && st.Mode().IsRegular() {
+		mtime, size = st.ModTime(), st.Size()
+	}
+	if w.seen && size == w.size && mtime.Equal(w.mtime) {
+		return "", false
+	}
+	w.seen, w.mtime, w.size = true, mtime, size
+	if size < 0 {
+		return "", true
+	}
+	b, err := os.ReadFile(w.path)
+	if err != nil {
+		w.size = -1 // so that it is looked at again
+	}
+	return string(b), true
+}
