@@ -113,14 +113,19 @@ func (r *Resolver) config(now int64) *config {
 
 // candidates returns the names that host may stand for, in the order in which
 // they are tried: with the search domains behind it when it has less than
-// ndots dots, and as it is. Other than package net, a name with enough dots
-// is tried as it is only: else each dead name of a crawl would cost as many
-// queries again as there are domains.
-func (c *config) candidates(host string) []string {
-	if len(c.search) == 0 || strings.HasSuffix(host, ".") || strings.Count(host, ".") >= c.ndots {
+// ndots dots, and as it is. There are none when host is to be taken as it is.
+// Other than with package net, a name with enough dots is tried as it is
+// only: else each dead name of a crawl would cost as many queries again as
+// there are domains.
+func (r *Resolver) candidates(host string) (names []string) {
+	c := r.conf.Load()
+	if len(c.search) == 0 {
 		return nil
 	}
-	var names []string
+	c = r.config(r.clock.exact())
+	if strings.HasSuffix(host, ".") || strings.Count(host, ".") >= c.ndots || r.isStatic(host) {
+		return nil
+	}
 	for _, domain := range c.search {
 		if n := host + "." + domain; len(n) <= maxName {
 			names = append(names, n)

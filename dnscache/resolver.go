@@ -130,7 +130,7 @@ func (r *Resolver) AppendNetIP(ctx context.Context, dst []netip.Addr, network, h
 	if err != nil {
 		return dst, err
 	}
-	if names := r.conf.Load().candidates(host); names != nil && !r.isStatic(host) {
+	if names := r.candidates(host); names != nil {
 		return r.appendFirst(ctx, dst, want, host, names)
 	}
 	return r.appendExact(ctx, dst, want, host)

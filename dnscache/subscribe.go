@@ -36,8 +36,8 @@ func (r *Resolver) Subscribe(network, host string, answer func(network string, a
 		s.fail(err)
 		return s
 	}
-	names := r.conf.Load().candidates(host)
-	if names == nil || r.isStatic(host) {
+	names := r.candidates(host)
+	if names == nil {
 		s.start(host)
 		return s
 	}
