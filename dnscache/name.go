@@ -3,6 +3,9 @@ package dnscache
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // family is an address family; the values index the two halves of an entry.
@@ -41,14 +44,17 @@ func familiesOf(network string) (want [2]bool, ok bool) {
 // section 2.3.4.
 const maxName = 253
 
-// normalize returns host as the cache and the wire know it: lower case,
-// without a final dot. It allocates only when host is not so already. A name
+// normalize returns host as the cache and the wire know it: in ASCII, lower
+// case, without a final dot. It allocates only when host is not so already. A name
 // that no nameserver could know is refused, with the reason: RFC 1035,
 // section 2.3.4 (lengths), RFC 1123, section 2.1 (a last label that is a
 // number is a misspelt address, never a name). The underscore is accepted, as
 // package net does.
 func normalize(host string) (name, fault string) {
 	name = strings.TrimSuffix(host, ".")
+	if len(name) > maxName && !isASCII(name) {
+		return fromUnicode(host)
+	}
 	if name == "" || len(name) > maxName {
 		return "", "empty or longer than 253 bytes"
 	}
@@ -65,7 +71,7 @@ func normalize(host string) (name, fault string) {
 		case 'A' <= c && c <= 'Z':
 			upper = true
 		case c >= 0x80:
-			return "", "not ASCII; convert it with golang.org/x/net/idna first"
+			return fromUnicode(host)
 		default:
 			return "", "not a domain name"
 		}
@@ -83,6 +89,28 @@ func normalize(host string) (name, fault string) {
 		name = strings.ToLower(name)
 	}
 	return name, ""
+}
+
+// fromUnicode is normalize for an internationalized name, which net/http
+// converts in the same way: UTS 46, non-transitional, for lookups.
+func fromUnicode(host string) (name, fault string) {
+	if len(host) > maxUnicode || !utf8.ValidString(host) {
+		return "", notIDN
+	}
+	ascii, err := idna.Lookup.ToASCII(host)
+	if err != nil || !isASCII(ascii) {
+		return "", notIDN
+	}
+	return normalize(ascii)
+}
+
+const (
+	maxUnicode = 4 * maxName // bytes
+	notIDN     = "not an internationalized domain name (UTS 46)"
+)
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
 }
 
 // isNumber reports whether inet_aton(3) would read the label as a number.

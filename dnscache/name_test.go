@@ -5,6 +5,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 func TestNormalize(t *testing.T) {
@@ -37,8 +40,15 @@ func TestNormalize(t *testing.T) {
 		{"a/b", "", "not a domain name"},
 		{"a:80", "", "not a domain name"},
 		{`a\.b`, "", "not a domain name"},
-		{"bücher.test", "", "not ASCII; convert it with golang.org/x/net/idna first"},
-		{"\u212A.test", "", "not ASCII; convert it with golang.org/x/net/idna first"}, // KELVIN SIGN, lower case k
+		{"bücher.test", "xn--bcher-kva.test", ""},
+		{"BÜCHER.Test.", "xn--bcher-kva.test", ""},
+		{"straße.test", "xn--strae-oqa.test", ""}, // not transitional: not strasse
+		{"\u212A.test", "k.test", ""},             // KELVIN SIGN, lower case k
+		{"例え。テスト", "xn--r8jz45g.xn--zckzah", ""},  // with an ideographic full stop
+		{"\uff11\uff12\uff17.0.0.1", "", "last label is a number, but the whole is not an IP address"}, // full-width digits
+		{"\u2100.test", "", "not an internationalized domain name (UTS 46)"},                           // ℀ is a/c
+		{"a\u200b\u00ad.test\xff", "", "not an internationalized domain name (UTS 46)"},
+		{strings.Repeat("ü", 63) + ".test", "", "label longer than 63 bytes"},
 		{"127.1", "", "last label is a number, but the whole is not an IP address"},
 		{"1.2.3.4.5", "", "last label is a number, but the whole is not an IP address"},
 		{"2130706433", "", "last label is a number, but the whole is not an IP address"},
@@ -112,6 +122,13 @@ var (
 
 // slowNormalize is normalize as the RFCs put it.
 func slowNormalize(host string) (name string, ok bool) {
+	if strings.ContainsFunc(host, func(r rune) bool { return r > 'z' }) { // or invalid
+		ascii, err := idna.Lookup.ToASCII(host)
+		if err != nil || !utf8.ValidString(host) || len(host) > 1012 {
+			return "", false
+		}
+		host = ascii
+	}
 	host = strings.TrimSuffix(host, ".")
 	if len(host) < 1 || len(host) > 253 {
 		return "", false
@@ -129,7 +146,7 @@ func slowNormalize(host string) (name string, ok bool) {
 }
 
 func FuzzNormalize(f *testing.F) {
-	for _, s := range []string{"a.test", "A.TEST.", "a..b", ".", "127.1", "0x7f.0x", "\u212A.test", strings.Repeat("a.", 127), strings.Repeat("a", 64) + ".b", "a\n"} {
+	for _, s := range []string{"a.test", "A.TEST.", "a..b", ".", "127.1", "0x7f.0x", "\u212A.test", strings.Repeat("a.", 127), strings.Repeat("a", 64) + ".b", "a\n", "bücher.test", "例え。テスト", "\xff.test", strings.Repeat("例", 100) + ".test"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, host string) {

@@ -115,10 +115,14 @@ func (r *Resolver) Close() error {
 }
 
 // LookupNetIP returns the addresses of host, like the method of
-// net.Resolver: network is "ip", "ip4" or "ip6". IPv6 addresses come first,
-// each family in the order of the nameserver. An error of one family is
-// reported only when the other has no address either. Errors are
-// *hostwise.DNSError.
+// net.Resolver: network is "ip", "ip4" or "ip6", and host a name, in Unicode
+// or ASCII, or an address. IPv6 addresses come first, each family in the
+// order of the nameserver. An error of one family is reported only when the
+// other has no address either. Errors are *hostwise.DNSError.
+//
+// Other than net.Resolver, it returns IPv4 addresses as such (192.0.2.1, not
+// ::ffff:192.0.2.1, unless host is written so), and keeps the zone of an
+// address.
 func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return r.AppendNetIP(ctx, nil, network, host)
 }
