@@ -104,6 +104,28 @@ func (c *cache) put(name string, f family, rec *record) {
 	c.insert(newEntry(name, records), hash)
 }
 
+// restore takes in a whole entry. What is known already and holds stays.
+func (c *cache) restore(e *entry, now int64) {
+	name := e.host()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hash := maphash.String(c.seed, name)
+	p := c.table.Load().place(hash)
+	for _, b := range p.bucket {
+		if old, i := b.find(p.tag, name); old != nil {
+			records := [2]*record{v6: e.record(v6), v4: e.record(v4)}
+			for f := range records {
+				if rec := old.record(family(f)); rec.valid(now) || records[f] == nil {
+					records[f] = rec
+				}
+			}
+			c.replace(&b.slots[i], old, records)
+			return
+		}
+	}
+	c.insert(e, hash)
+}
+
 // insert adds a new name. c.mu is held.
 func (c *cache) insert(e *entry, hash uint64) {
 	t := c.table.Load()

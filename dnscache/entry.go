@@ -184,7 +184,7 @@ func (e *entry) takeRefresh(f family, now int64) bool {
 }
 
 // errorKinds are the Kinds of errors that are remembered, by the number that
-// stands for them in an entry.
+// stands for them in an entry, and in snapshots: new ones go to the end.
 var errorKinds = [...]hostwise.Kind{
 	hostwise.DNSNXDomain, hostwise.DNSNoData, hostwise.DNSServFail, hostwise.DNSRefused, hostwise.DNSFormErr,
 	hostwise.DNSLame, hostwise.DNSBogus, hostwise.DNSBlocked, hostwise.DNSTimeout, hostwise.DNSServerUnreachable,
@@ -253,4 +253,28 @@ func unpackError(host string, b []byte) (e *hostwise.DNSError, aliased bool) {
 		e.Server, e.Asked = e.Asked[0], nil
 	}
 	return e, flags&errorAliased != 0
+}
+
+// isPackedError reports whether packError could have written b.
+func isPackedError(b []byte) bool {
+	if len(b) < 5 || int(b[0]) >= len(errorKinds) || b[3] > maxEDEs || b[4]&^(errorAnswered|errorAliased) != 0 {
+		return false
+	}
+	edes, answered := int(b[3]), b[4]&errorAnswered != 0
+	names := 0
+	for b = b[5:]; edes > 0 || len(b) > 0; edes-- {
+		if edes > 0 {
+			if len(b) < 2 {
+				return false
+			}
+			b = b[2:]
+		} else {
+			names++
+		}
+		if len(b) == 0 || len(b) < 1+int(b[0]) {
+			return false
+		}
+		b = b[1+int(b[0]):]
+	}
+	return !answered || names == 1
 }
