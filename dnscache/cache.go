@@ -85,22 +85,28 @@ func (c *cache) records(name string) (r [2]*record) {
 	return r
 }
 
+// record returns what is known of one family of name, expired or not.
+func (c *cache) record(name string, f family) *record {
+	if e := c.get(name); e != nil {
+		return e.record(f)
+	}
+	return nil
+}
+
 // put takes in what was learned of one family of name.
 func (c *cache) put(name string, f family, rec *record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	hash := maphash.String(c.seed, name)
 	p := c.table.Load().place(hash)
+	var records [2]*record
+	records[f] = rec
 	for _, b := range p.bucket {
 		if old, i := b.find(p.tag, name); old != nil {
-			records := [2]*record{v6: old.record(v6), v4: old.record(v4)}
-			records[f] = rec
-			c.replace(&b.slots[i], old, records)
+			c.replace(&b.slots[i], old, old.with(name, records))
 			return
 		}
 	}
-	var records [2]*record
-	records[f] = rec
 	c.insert(newEntry(name, records), hash)
 }
 
@@ -267,13 +273,12 @@ func (c *cache) forgetErrors() {
 				continue
 			}
 			has6, has4 := e.state[v6].hasAddrs(), e.state[v4].hasAddrs()
-			records := [2]*record{v6: e.record(v6), v4: e.record(v4)}
 			switch {
 			case has6 && has4:
 			case has6:
-				c.replace(slot, e, [2]*record{v6: records[v6]})
+				c.replace(slot, e, newEntry(e.host(), [2]*record{v6: e.record(v6)}))
 			case has4:
-				c.replace(slot, e, [2]*record{v4: records[v4]})
+				c.replace(slot, e, newEntry(e.host(), [2]*record{v4: e.record(v4)}))
 			default:
 				slot.Store(nil)
 				c.entries--
@@ -283,10 +288,8 @@ func (c *cache) forgetErrors() {
 	}
 }
 
-// replace puts what is known of a name now in the place of what was. c.mu is
-// held.
-func (c *cache) replace(slot *atomic.Pointer[entry], old *entry, records [2]*record) {
-	e := newEntry(old.host(), records)
+// replace puts an entry in the place of an older one. c.mu is held.
+func (c *cache) replace(slot *atomic.Pointer[entry], old, e *entry) {
 	e.flags.Store(old.flags.Load() & flagUsed)
 	slot.Store(e)
 	c.bytes += e.blockBytes() - old.blockBytes()

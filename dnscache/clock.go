@@ -25,6 +25,9 @@ type clock struct {
 // exact returns the time now.
 func (c *clock) exact() int64 { return int64(time.Since(c.start)) }
 
+// of returns what the clock says at t.
+func (c *clock) of(t time.Time) int64 { return int64(t.Sub(c.start)) }
+
 // at returns what the clock calls ns.
 func (c *clock) at(ns int64) time.Time { return c.start.Add(time.Duration(ns)) }
 

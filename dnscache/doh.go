@@ -112,7 +112,7 @@ func (q *query) begin(cancel func()) bool {
 	defer q.server.mu.Unlock()
 	q.cancel = cancel
 	q.server.sent++
-	return !q.over
+	return !q.over.Load()
 }
 
 // exchange returns the server's reply, and for how long an HTTP cache has

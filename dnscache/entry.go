@@ -64,18 +64,24 @@ func (r *record) valid(now int64) bool { return r != nil && now < r.expires }
 func (r *record) covers() bool { return r.err != nil && r.err.Kind == hostwise.DNSNXDomain }
 
 // newEntry packs the records of a name; nil ones are unknown.
-func newEntry(name string, records [2]*record) *entry {
-	var errs [2][]byte
+func newEntry(name string, records [2]*record) *entry { return (*entry)(nil).with(name, records) }
+
+// with packs the records of a name; in the place of nil ones it takes what
+// old, if not nil itself, knows.
+func (old *entry) with(name string, records [2]*record) *entry {
+	var data [2][]byte // what is in bytes already
 	n := int(headerBytes) + len(name)
 	for f, rec := range records {
 		switch {
+		case rec == nil && old == nil:
 		case rec == nil:
+			data[f] = old.data(family(f))
 		case rec.err != nil:
-			errs[f] = packError(rec)
-			n += len(errs[f])
+			data[f] = packError(rec)
 		default:
 			n += len(rec.addrs) * addrBytes(family(f))
 		}
+		n += len(data[f])
 	}
 	block := make([]uint64, max((n+7)/8, (int(unsafe.Sizeof(entry{}))+7)/8)) // words, for the alignment of the header
 	e := (*entry)(unsafe.Pointer(unsafe.SliceData(block)))
@@ -83,16 +89,19 @@ func newEntry(name string, records [2]*record) *entry {
 	rest := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(block))), len(block)*8)[headerBytes:headerBytes]
 	for i, rec := range records {
 		f := family(i)
+		rest = append(rest, data[f]...)
 		switch {
+		case rec == nil && old == nil:
+			continue
 		case rec == nil:
+			e.state[f], e.expires[f], e.ttl[f], e.size[f] = old.state[f], old.expires[f], old.ttl[f], old.size[f]
 			continue
 		case rec.err != nil:
-			e.size[f] = uint8(len(errs[f]))
-			rest = append(rest, errs[f]...)
+			e.size[f] = uint8(len(data[f]))
 		default:
 			e.size[f] = uint8(len(rec.addrs))
 			for _, a := range rec.addrs {
-				rest = append(rest, a.AsSlice()...)
+				rest = appendAddr(rest, a)
 			}
 		}
 		e.state[f], e.expires[f], e.ttl[f] = rec.state, rec.expires, uint32(rec.ttl.Milliseconds())
@@ -101,8 +110,26 @@ func newEntry(name string, records [2]*record) *entry {
 	return e
 }
 
+// appendAddr appends the bytes of an address.
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		a4 := a.As4()
+		return append(b, a4[:]...)
+	}
+	a16 := a.As16()
+	return append(b, a16[:]...)
+}
+
 // addrBytes is the size of an address.
 func addrBytes(f family) int { return [...]int{16, 4}[f] }
+
+// addrs is the number of a family's addresses.
+func (e *entry) addrs(f family) int {
+	if e.state[f].hasAddrs() {
+		return int(e.size[f])
+	}
+	return 0
+}
 
 // bytes is the size of a family's part of the block.
 func (e *entry) bytes(f family) int {

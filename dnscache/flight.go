@@ -50,36 +50,42 @@ type flight struct {
 	asked   []uint8   // of these, by server
 	queries []*query  // of these, those without a reply
 	tcp     bool      // ask over TCP from now on
-	failed  result    // the last reply that was no answer to the question
+	failed  *result   // the last reply that was no answer to the question, if any
 	from    string    // and who gave it
 	sendAt  time.Time // of the next repetition
 	stale   *record   // what will do when the callers' patience is over
 	next    time.Time // of tick
 	index   int       // in Resolver.schedule
+
+	room struct { // for what most flights need, in one block of memory
+		query   query
+		queries [1]*query
+		waiters [1]waiter
+		asked   [4]uint8
+	}
 }
 
-// join adds w to the flight for k, and starts it if there is none. It
-// returns false, adding nothing, when the answer has arrived in the cache
-// meanwhile.
-func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, ok bool) {
-	r.mu.Lock()
+// join adds w to the flight for k. Without one it starts it, and the caller
+// is to launch the query it returns; or, when the answer has arrived in the
+// cache meanwhile, it returns that. r.mu is held.
+func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, first *query) {
 	if r.closed {
-		r.mu.Unlock()
-		return closedRecord(k.name), false
+		return closedRecord(k.name), nil
 	}
 	if f := r.flights[k]; f != nil {
 		f.waiters = append(f.waiters, w)
 		f.deadline = f.start.Add(f.lookupTime())
-		r.mu.Unlock()
 		r.counters.coalesced.Add(1)
-		return nil, true
+		return nil, nil
 	}
-	if rec := r.cache.records(k.name)[k.family]; rec.valid(r.clock.exact()) {
-		r.mu.Unlock()
-		return rec, false
+	old := r.cache.record(k.name, k.family)
+	if old.valid(r.clock.of(now)) {
+		return old, nil
 	}
-	r.takeOff(k, w, now)
-	return nil, true
+	if !r.usableStale(old, r.clock.of(now)) {
+		old = nil
+	}
+	return nil, r.takeOff(k, w, old, now)
 }
 
 // refresh asks for k again although it is in the cache.
@@ -89,27 +95,31 @@ func (r *Resolver) refresh(k flightKey) {
 		r.mu.Unlock()
 		return
 	}
+	first := r.takeOff(k, nil, nil, time.Now())
+	r.mu.Unlock()
 	r.counters.refreshes.Add(1)
-	r.takeOff(k, nil, time.Now())
+	r.launch(first)
 }
 
 // takeOff starts a flight; without a waiter, one that needs none. r.mu is
-// held, and released.
-func (r *Resolver) takeOff(k flightKey, w waiter, now time.Time) {
+// held, and the caller is to launch the query.
+func (r *Resolver) takeOff(k flightKey, w waiter, stale *record, now time.Time) *query {
 	c := r.conf.Load()
-	f := &flight{flightKey: k, config: c, ahead: w == nil, start: now, deadline: now.Add(c.lookupTime()), first: c.firstServer(), asked: make([]uint8, len(c.servers)), index: -1}
+	f := &flight{flightKey: k, config: c, ahead: w == nil, start: now, deadline: now.Add(c.lookupTime()), first: c.firstServer(), stale: stale, index: -1}
+	f.queries, f.waiters = f.room.queries[:0], f.room.waiters[:0]
+	f.asked = append(f.room.asked[:0], make([]uint8, len(c.servers))...)
 	if w != nil {
-		f.waiters = []waiter{w}
-	}
-	if old := r.cache.records(k.name)[k.family]; r.usableStale(old, r.clock.exact()) && w != nil {
-		f.stale = old
+		f.waiters = append(f.waiters, w)
 	}
 	r.flights[k] = f
-	q := r.plan(f, now)
-	r.mu.Unlock()
+	return r.plan(f, now)
+}
+
+// launch sends the first query of a flight.
+func (r *Resolver) launch(q *query) {
 	r.counters.misses.Add(1)
 	r.send(q)
-	r.probe(f, q.server, now)
+	r.probe(q)
 }
 
 func closedRecord(name string) *record {
@@ -155,13 +165,12 @@ func (r *Resolver) end(f *flight) {
 
 // finish ends the flight with an outcome: it is cached, then told to all.
 func (r *Resolver) finish(f *flight, rec *record) {
-	now := r.clock.exact()
 	r.mu.Lock()
 	if f.over {
 		r.mu.Unlock()
 		return
 	}
-	rec = r.remember(f.flightKey, rec, now)
+	rec = r.remember(f.flightKey, rec)
 	r.end(f)
 	waiters := f.waiters
 	f.waiters = nil
@@ -176,12 +185,13 @@ func (r *Resolver) finish(f *flight, rec *record) {
 // that does not hold any longer is used again for a while. A failure is
 // remembered for a second, and twice as long each time it happens again
 // (RFC 9520, section 3.2), unless the fault is our own.
-func (r *Resolver) remember(k flightKey, rec *record, now int64) *record {
+func (r *Resolver) remember(k flightKey, rec *record) *record {
 	if rec.state != failed {
 		r.cache.put(k.name, k.family, rec)
 		return rec
 	}
-	old := r.cache.records(k.name)[k.family]
+	now := r.clock.exact()
+	old := r.cache.record(k.name, k.family)
 	_, ours := failure.Local(rec.err.Err)
 	ours = ours || errors.Is(rec.err.Err, net.ErrClosed)
 	switch {
@@ -228,7 +238,11 @@ func (r *Resolver) usableStale(rec *record, now int64) bool {
 // what happens if there is no answer. r.mu is held.
 func (r *Resolver) plan(f *flight, now time.Time) *query {
 	i := f.nextServer()
-	q := &query{flight: f, server: f.servers[i], sent: now}
+	q := &f.room.query
+	if f.sends > 0 {
+		q = &query{}
+	}
+	q.flight, q.server, q.tcp, q.sent = f, f.servers[i], f.tcp, now
 	f.sends++
 	f.asked[i]++
 	f.queries = append(f.queries, q)
@@ -281,12 +295,12 @@ func (f *flight) onItsWay() (until time.Time) {
 	return until
 }
 
-// probe sends a copy of f's question to every server that is down and due
-// for another chance. Nobody waits for its answer.
-func (r *Resolver) probe(f *flight, asked *server, now time.Time) {
-	for _, s := range f.servers {
-		if s != asked && s.takeProbe(now) {
-			r.send(&query{flight: f, server: s, sent: now})
+// probe sends a copy of q to every server that is down and due for another
+// chance. Nobody waits for its answer.
+func (r *Resolver) probe(q *query) {
+	for _, s := range q.flight.servers {
+		if s != q.server && s.takeProbe(q.sent) {
+			r.send(&query{flight: q.flight, server: s, sent: q.sent})
 		}
 	}
 }
@@ -294,18 +308,14 @@ func (r *Resolver) probe(f *flight, asked *server, now time.Time) {
 // send puts q on its way.
 func (r *Resolver) send(q *query) {
 	r.counters.queries.Add(1)
-	var err error
-	if q.message, err = packQuery(q.flight.name, q.flight.family, !q.server.noEDNS.Load()); err != nil {
-		r.sendFailed(q, err)
-		return
-	}
+	q.message = appendQuery(q.room[:0], q.flight.name, q.flight.family, !q.server.noEDNS.Load())
 	switch {
 	case q.server.protocol == overHTTPS:
 		r.sendHTTPS(q)
-	case q.server.protocol != overUDP || r.overTCP(q.flight):
+	case q.server.protocol != overUDP || q.tcp:
 		r.sendStream(q)
 	default:
-		if err := r.sendUDP(q); err != nil {
+		if err := r.sendUDP(q, q.sent); err != nil {
 			r.sendFailed(q, err)
 		}
 	}
@@ -320,17 +330,11 @@ func (r *Resolver) replace(q *query) *query {
 	if f.over {
 		return nil
 	}
-	again := &query{flight: f, server: q.server, sent: time.Now()}
+	again := &query{flight: f, server: q.server, tcp: f.tcp, sent: time.Now()}
 	if i := slices.Index(f.queries, q); i >= 0 {
 		f.queries[i] = again
 	}
 	return again
-}
-
-func (r *Resolver) overTCP(f *flight) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return f.tcp
 }
 
 // tick is called when a flight's time has come: callers get a stale answer,
@@ -400,10 +404,10 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) (result, bool) 
 	if !ok {
 		return res, false
 	}
-	q.server.heard(now, now.Sub(q.sent))
+	q.answered(now)
 	switch {
 	case res.kind == "", res.ttl > 0, res.kind == hostwise.DNSCNAMELoop: // the server's word on the name
-		r.finish(f, r.outcome(f, res, q.server.name, q.age))
+		r.finish(f, r.outcome(q, res, now))
 	case res.kind == hostwise.DNSFormErr && !q.server.noEDNS.Swap(true): // RFC 6891, section 7
 		r.replyFailed(q, res, true)
 	default:
@@ -417,7 +421,7 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) (result, bool) 
 func (r *Resolver) note(q *query, res result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	q.flight.failed, q.flight.from = res, q.server.name
+	q.flight.failed, q.flight.from = &res, q.server.name
 }
 
 // sendFailed records that q could not be sent, or that its server cannot be
@@ -445,11 +449,11 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 		return
 	}
 	f.queries = slices.DeleteFunc(f.queries, func(x *query) bool { return x == q })
-	f.failed, f.from = res, q.server.name
+	f.failed, f.from = &res, q.server.name
 	var again *query
 	switch {
 	case retry:
-		again = &query{flight: f, server: q.server, sent: now}
+		again = &query{flight: f, server: q.server, tcp: f.tcp, sent: now}
 		f.queries = append(f.queries, again)
 	case r.mayAskAgain(f):
 		again = r.plan(f, now)
@@ -460,7 +464,7 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 	case again != nil:
 		r.send(again)
 	case !waiting:
-		r.finish(f, r.outcome(f, res, q.server.name, q.age))
+		r.finish(f, r.outcome(q, res, now))
 	}
 }
 
@@ -476,7 +480,7 @@ func (r *Resolver) timedOut(f *flight) *record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := &hostwise.DNSError{Host: f.name, Kind: hostwise.DNSTimeout, Asked: r.askedServers(f)}
-	if f.failed.kind != "" { // somebody said something
+	if f.failed != nil { // somebody said something
 		e.Kind, e.Server, e.Rcode, e.EDE, e.Err = f.failed.kind, f.from, f.failed.rcode, f.failed.ede, f.failed.cause
 	}
 	return &record{state: failed, err: e}
@@ -493,17 +497,17 @@ func (r *Resolver) askedServers(f *flight) (names []string) {
 	return names
 }
 
-// outcome turns a reply into a record.
-func (r *Resolver) outcome(f *flight, res result, server string, age time.Duration) *record {
-	now := r.clock.exact()
+// outcome turns a reply to q into a record.
+func (r *Resolver) outcome(q *query, res result, at time.Time) *record {
+	f, now := q.flight, r.clock.of(at)
 	if res.kind == "" {
-		ttl := min(max(res.ttl-age, r.opt.MinTTL), r.opt.MaxTTL)
+		ttl := min(max(res.ttl-q.age, r.opt.MinTTL), r.opt.MaxTTL)
 		return &record{state: positive, addrs: res.addrs, ttl: ttl, expires: now + int64(ttl)}
 	}
-	e := &hostwise.DNSError{Host: f.name, Kind: res.kind, Server: server, Rcode: res.rcode, EDE: res.ede, Err: res.cause}
+	e := &hostwise.DNSError{Host: f.name, Kind: res.kind, Server: q.server.name, Rcode: res.rcode, EDE: res.ede, Err: res.cause}
 	switch {
 	case res.ttl > 0: // the server says for how long
-		ttl := min(max(res.ttl-age, minNegative), r.opt.MaxTTL)
+		ttl := min(max(res.ttl-q.age, minNegative), r.opt.MaxTTL)
 		return &record{state: negative, err: e, aliased: res.aliased, ttl: ttl, expires: now + int64(ttl)}
 	case res.kind == hostwise.DNSServerUnreachable:
 		r.mu.Lock()

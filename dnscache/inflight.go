@@ -21,9 +21,8 @@ func newInFlight(s *server) inFlight {
 	return inFlight{server: s, pending: map[uint16]*query{}}
 }
 
-// register gives q an id that is free on the connection and returns the
-// packet. server.mu is held.
-func (c *inFlight) register(q *query) []byte {
+// register gives q an id that is free on the connection. server.mu is held.
+func (c *inFlight) register(q *query) {
 	for {
 		q.id = uint16(rand.Uint32())
 		if _, taken := c.pending[q.id]; !taken {
@@ -32,14 +31,12 @@ func (c *inFlight) register(q *query) []byte {
 	}
 	q.on = c
 	c.pending[q.id] = q
-	if !q.over {
+	if !q.over.Load() {
 		c.live++
 	}
 	c.served++
 	c.server.sent++
-	packet := append([]byte(nil), q.message...)
-	binary.BigEndian.PutUint16(packet, q.id)
-	return packet
+	binary.BigEndian.PutUint16(q.message, q.id)
 }
 
 // find returns the query that a reply answers, or nil.
@@ -59,11 +56,16 @@ func (c *inFlight) find(reply []byte) *query {
 func (c *inFlight) remove(q *query) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
+	c.forget(q)
+}
+
+// forget removes q, if it is still there. server.mu is held.
+func (c *inFlight) forget(q *query) {
 	if c.pending[q.id] != q {
 		return
 	}
 	delete(c.pending, q.id)
-	if !q.over {
+	if !q.over.Load() {
 		c.live--
 	}
 }

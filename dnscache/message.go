@@ -20,6 +20,7 @@ const (
 	maxAddrs    = 64   // addresses taken from one answer
 	flagQR      = 1 << 15
 	flagTC      = 1 << 9
+	flagRD      = 1 << 8
 	flagRA      = 1 << 7
 	opcodeMask  = 0xf << 11
 	maxNegative = 3 * time.Hour // RFC 2308, section 5
@@ -28,18 +29,24 @@ const (
 
 func (f family) qtype() uint16 { return [...]uint16{dns.TypeAAAA, dns.TypeA}[f] }
 
-// packQuery returns the query message for name, without an id. The second
-// form, without the OPT record, is for servers that do not know EDNS
-// (RFC 6891, section 7).
-func packQuery(name string, f family, edns bool) ([]byte, error) {
-	m := dns.Msg{
-		MsgHdr:   dns.MsgHdr{RecursionDesired: true},
-		Question: []dns.Question{{Name: name + ".", Qtype: f.qtype(), Qclass: dns.ClassINET}},
-	}
+// appendQuery appends the query message for a normalized name to b, without
+// an id. The second form, without the OPT record, is for servers that do not
+// know EDNS (RFC 6891, section 7).
+func appendQuery(b []byte, name string, f family, edns bool) []byte {
+	b = append(b, 0, 0, flagRD>>8, 0, 0, 1, 0, 0, 0, 0, 0, 0) // one question: RFC 1035, section 4.1.1
 	if edns {
-		m.SetEdns0(udpSize, false)
+		b[len(b)-1] = 1 // ARCOUNT
 	}
-	return m.PackBuffer(make([]byte, headerSize+len(name)+2+4+11))
+	for more := true; more; {
+		var label string
+		label, name, more = strings.Cut(name, ".")
+		b = append(append(b, byte(len(label))), label...)
+	}
+	b = append(b, 0, 0, byte(f.qtype()), 0, dns.ClassINET)
+	if edns {
+		b = append(b, 0, 0, byte(dns.TypeOPT), udpSize>>8, udpSize&0xff, 0, 0, 0, 0, 0, 0) // RFC 6891, section 6.1.2
+	}
+	return b
 }
 
 // question is the question section of a packed query with one question.
@@ -80,6 +87,14 @@ type result struct {
 // waited for: it does not parse, or it answers with records of other names
 // only.
 func parseReply(reply []byte, name string, f family) (result, bool) {
+	if r, ok := parseUsual(reply, f); ok {
+		return r, true
+	}
+	return parseAny(reply, name, f)
+}
+
+// parseAny is parseReply for replies of all kinds.
+func parseAny(reply []byte, name string, f family) (result, bool) {
 	var m dns.Msg
 	if err := m.Unpack(reply); err != nil {
 		return result{kind: hostwise.DNSMalformed, cause: err}, false
@@ -195,11 +210,14 @@ func (r result) empty(m *dns.Msg, related bool) (result, bool) {
 func negativeTTL(m *dns.Msg) time.Duration {
 	for _, rr := range m.Ns {
 		if soa, ok := rr.(*dns.SOA); ok {
-			ttl := time.Duration(min(saneTTL(soa.Minttl), saneTTL(soa.Hdr.Ttl))) * time.Second
-			return min(max(ttl, minNegative), maxNegative)
+			return boundNegative(min(saneTTL(soa.Minttl), saneTTL(soa.Hdr.Ttl)))
 		}
 	}
 	return minNegative
+}
+
+func boundNegative(ttl uint32) time.Duration {
+	return min(max(time.Duration(ttl)*time.Second, minNegative), maxNegative)
 }
 
 // saneTTL is ttl, or 0 when its top bit is set: RFC 2181, section 8.

@@ -1,9 +1,11 @@
 package dnscache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -191,10 +193,7 @@ func TestNegativeTTL(t *testing.T) {
 
 // RFC 5452, section 9.
 func TestMatches(t *testing.T) {
-	query, err := packQuery("a.test", v4, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	query := appendQuery(nil, "a.test", v4, true)
 	good := reply(t, v4, nil)
 	changed := func(change func(b []byte) []byte) []byte { return change(slices.Clone(good)) }
 	for _, tt := range []struct {
@@ -223,25 +222,36 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-func TestPackQuery(t *testing.T) {
-	for _, edns := range []bool{true, false} {
-		for _, f := range []family{v6, v4} {
-			b, err := packQuery("a.test", f, edns)
-			var m dns.Msg
-			if err != nil || m.Unpack(b) != nil {
-				t.Fatalf("packQuery: %v", err)
-			}
-			if len(m.Question) != 1 || m.Question[0] != (dns.Question{Name: "a.test.", Qtype: f.qtype(), Qclass: dns.ClassINET}) || !m.RecursionDesired || m.Id != 0 {
-				t.Errorf("query = %v, want one question for a.test, recursion desired, no id", &m)
-			}
-			opt := m.IsEdns0()
-			if (opt != nil) != edns || edns && (opt.UDPSize() != 1232 || opt.Do()) {
-				t.Errorf("OPT = %v, want %v, with 1232 bytes and without DO", opt, edns)
-			}
-			if got := len(question(b)); got != len("\x01a\x04test\x00")+4 {
-				t.Errorf("question is %d bytes long", got)
+func TestAppendQuery(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	for _, name := range []string{"a.test", "test", "_a.b-c.x--1.test", long + "." + long + "." + long + "." + long[:61]} {
+		for _, edns := range []bool{true, false} {
+			for _, f := range []family{v6, v4} {
+				checkQuery(t, name, f, edns)
 			}
 		}
+	}
+	if b := appendQuery([]byte("x"), "a.test", v4, true); b[0] != 'x' {
+		t.Error("appendQuery does not append")
+	}
+}
+
+// checkQuery compares a query with what miekg/dns makes of the same.
+func checkQuery(t *testing.T, name string, f family, edns bool) {
+	t.Helper()
+	m := dns.Msg{
+		MsgHdr:   dns.MsgHdr{RecursionDesired: true},
+		Question: []dns.Question{{Name: name + ".", Qtype: f.qtype(), Qclass: dns.ClassINET}},
+	}
+	if edns {
+		m.SetEdns0(1232, false)
+	}
+	want, err := m.Pack()
+	if got := appendQuery(nil, name, f, edns); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("query for %q: %x, want %x, %v", name, got, want, err)
+	}
+	if got := len(question(want)); got != 1+len(name)+1+4 {
+		t.Errorf("%q: question is %d bytes long", name, got)
 	}
 }
 
@@ -263,15 +273,17 @@ func FuzzParseReply(f *testing.F) {
 			f.Add(reply(f, fam, change), fam == v6)
 		}
 	}
+	for _, replies := range []map[string]func(m *dns.Msg){usual, unusual} {
+		for _, change := range replies {
+			f.Add(reply(f, v4, change), false)
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte, is6 bool) {
 		fam := v4
 		if is6 {
 			fam = v6
 		}
-		query, err := packQuery("a.test", fam, true)
-		if err != nil {
-			t.Fatal(err)
-		}
+		query := appendQuery(nil, "a.test", fam, true)
 		checkReply(t, query, b, fam)
 		if len(b) < headerSize {
 			return
@@ -292,6 +304,11 @@ func checkReply(t *testing.T, query, b []byte, f family) {
 	}
 	isTruncated(b)
 	r, ok := parseReply(b, "a.test", f)
+	if usual, is := parseUsual(b, f); is {
+		if slow, ok := parseAny(b, "a.test", f); !ok || !reflect.DeepEqual(usual, slow) {
+			t.Errorf("parseUsual = %+v, parseAny = %+v, %v", usual, slow, ok)
+		}
+	}
 	switch {
 	case !ok:
 		if r.kind != hostwise.DNSMalformed || r.cause == nil || len(r.addrs) > 0 {

@@ -161,8 +161,6 @@ func FuzzNormalize(f *testing.F) {
 		if again, fault := normalize(got); again != got || fault != "" {
 			t.Errorf("normalize(%q) = %q, but of that %q, %q", host, got, again, fault)
 		}
-		if _, err := packQuery(got, v6, true); err != nil {
-			t.Errorf("packQuery(%q): %v", got, err)
-		}
+		checkQuery(t, got, v6, true)
 	})
 }

@@ -36,6 +36,7 @@ type Resolver struct {
 	mu       sync.Mutex // protects what follows, and every flight
 	flights  map[flightKey]*flight
 	schedule schedule
+	sleeping time.Time              // until when runSchedule sleeps; zero: until it is woken
 	owned    map[io.Closer]struct{} // connections to close with the Resolver
 	closed   bool
 }
@@ -198,6 +199,9 @@ func (r *Resolver) hit(dst []netip.Addr, want [2]bool, host string) ([]netip.Add
 		case now >= e.expires[f]:
 			return dst[:n], false
 		case e.state[f].hasAddrs():
+			if len(dst) == n { // for one allocation
+				dst = slices.Grow(dst, e.addrs(v6)+e.addrs(v4))
+			}
 			dst = e.appendAddrs(dst, f)
 			if e.takeRefresh(f, now) {
 				r.refresh(flightKey{e.host(), f})
@@ -374,6 +378,9 @@ func (r *Resolver) appendRecords(dst []netip.Addr, host string, want [2]bool, re
 		case rec.err != nil:
 			worst = failure.Resolve(worst, r.callerError(rec, fresh[f]))
 		default:
+			if other := records[1-f]; len(dst) == n && other != nil { // for one allocation
+				dst = slices.Grow(dst, len(rec.addrs)+len(other.addrs))
+			}
 			dst = append(dst, rec.addrs...)
 		}
 	}
@@ -394,17 +401,14 @@ func (r *Resolver) callerError(rec *record, fresh bool) *hostwise.DNSError {
 
 // A lookup waits for one or two flights.
 type lookup struct {
-	mu      sync.Mutex // protects what follows
-	left    int
-	records [2]*record
+	records [2]*record   // each written by its flight
+	left    atomic.Int32 // those to be written
 	done    chan struct{}
 }
 
 func (l *lookup) answered(f family, rec *record) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.records[f] = rec
-	if l.left--; l.left == 0 {
+	if l.left.Add(-1) == 0 {
 		close(l.done)
 	}
 }
@@ -415,24 +419,26 @@ func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *
 	if err := failure.Context(ctx); err != nil {
 		return r.contextError(ctx, name, err)
 	}
-	l := &lookup{done: make(chan struct{}), left: 1}
+	l := &lookup{done: make(chan struct{})}
+	l.left.Store(int32(len(ask)))
+	var first [2]*query
 	now := time.Now()
+	r.mu.Lock()
 	for f := range ask {
-		if !ask[f] {
-			continue
+		var rec *record
+		if ask[f] {
+			rec, first[f] = r.join(flightKey{name, family(f)}, l, now)
 		}
-		l.mu.Lock()
-		l.left++
-		l.mu.Unlock()
-		if rec, joined := r.join(flightKey{name, family(f)}, l, now); !joined {
+		if rec != nil || !ask[f] {
 			l.answered(family(f), rec)
 		}
 	}
-	l.mu.Lock()
-	if l.left--; l.left == 0 {
-		close(l.done)
+	r.mu.Unlock()
+	for _, q := range first {
+		if q != nil {
+			r.launch(q)
+		}
 	}
-	l.mu.Unlock()
 	select {
 	case <-l.done:
 	case <-ctx.Done():

@@ -39,7 +39,8 @@ func (r *Resolver) reschedule(f *flight, next time.Time) {
 	} else {
 		heap.Fix(&r.schedule, f.index)
 	}
-	if r.schedule[0] == f {
+	if r.sleeping.IsZero() || next.Before(r.sleeping) {
+		r.sleeping = next
 		select {
 		case r.wake <- struct{}{}:
 		default: // it is awake already
@@ -55,17 +56,19 @@ func (r *Resolver) runSchedule() {
 	for {
 		var due []*flight
 		wait := time.Duration(-1)
+		var until time.Time
 		now := time.Now()
 		r.mu.Lock()
 		for len(r.schedule) > 0 {
 			f := r.schedule[0]
 			if f.next.After(now) {
-				wait = f.next.Sub(now)
+				wait, until = f.next.Sub(now), f.next
 				break
 			}
 			heap.Pop(&r.schedule)
 			due = append(due, f)
 		}
+		r.sleeping = until
 		r.mu.Unlock()
 		for _, f := range due {
 			r.tick(f, now)

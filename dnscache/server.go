@@ -69,10 +69,8 @@ const (
 	lastProbe  = time.Minute
 )
 
-// heard records a matching reply.
+// heard records a matching reply. s.mu is held.
 func (s *server) heard(now time.Time, rtt time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.lastHeard, s.down, s.backoff = now, false, 0
 	s.answered++
 	if s.rtt == 0 {

@@ -119,10 +119,7 @@ func TestQuery_AbandonMakesRoom(t *testing.T) {
 	s := &server{}
 	u := &udpSocket{inFlight: newInFlight(s), expiry: at(time.Minute)}
 	s.pool.open = []*udpSocket{u}
-	message, err := packQuery("a.test", v4, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	message := appendQuery(nil, "a.test", v4, true)
 	var sent, waiting []*query
 	for range maxInFlight {
 		q := &query{server: s, message: message}

@@ -46,7 +46,7 @@ func (r *Resolver) sendStream(q *query) {
 	s := q.server
 	r.counters.tcp.Add(1)
 	s.mu.Lock()
-	if q.over {
+	if q.over.Load() {
 		s.mu.Unlock()
 		return
 	}
@@ -65,8 +65,8 @@ func (r *Resolver) sendStream(q *query) {
 	if st.live == 0 {
 		st.quiet = now
 	}
-	packet := st.register(q)
-	st.out = append(binary.BigEndian.AppendUint16(st.out, uint16(len(packet))), packet...)
+	st.register(q)
+	st.out = append(binary.BigEndian.AppendUint16(st.out, uint16(len(q.message))), q.message...)
 	s.mu.Unlock()
 	if fresh && !r.own(func() { r.runStream(st) }, nil) {
 		r.breakStream(st, net.ErrClosed)

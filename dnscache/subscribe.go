@@ -132,8 +132,14 @@ func (s *Subscription) start(host string) {
 		case !ask[f]:
 			s.tell(f, records[f], false)
 		default:
-			if rec, joined := s.r.join(flightKey{name, f}, s, now); !joined {
+			s.r.mu.Lock()
+			rec, first := s.r.join(flightKey{name, f}, s, now)
+			s.r.mu.Unlock()
+			if rec != nil {
 				s.tell(f, rec, false)
+			}
+			if first != nil {
+				s.r.launch(first)
 			}
 		}
 	}

@@ -24,14 +24,16 @@ const (
 type query struct {
 	flight  *flight
 	server  *server
-	message []byte // as packed, the id still open
+	message []byte   // with an id, once it is on a connection
+	room    [80]byte // of message, if it fits
+	tcp     bool     // although the server speaks UDP
 	sent    time.Time
 	on      *inFlight // the connection; nil over HTTPS
 	id      uint16
 	forged  uint64        // udpSocket.forged at the time of sending
 	age     time.Duration // an HTTP cache has kept the reply for
 	cancel  func()        // nil, or ends the exchange
-	over    bool          // nobody waits for its reply any more; server.mu protects it
+	over    atomic.Bool   // answered, or nobody waits for its reply any more; set under server.mu
 }
 
 // socketPool holds the UDP sockets of a server that take queries; server.mu
@@ -39,8 +41,9 @@ type query struct {
 type socketPool struct {
 	open    []*udpSocket
 	opening int
-	waiting []*query // all sockets are full
-	idle    int      // of these, those that nobody waits for any more
+	waiting []*query    // all sockets are full
+	queued  atomic.Bool // some wait; set under server.mu
+	idle    int         // of these, those that nobody waits for any more
 }
 
 // A udpSocket is a connected socket on a random port that serves many
@@ -54,17 +57,18 @@ type udpSocket struct {
 
 // sendUDP sends q over one of the server's sockets. With all of them full it
 // queues q; with none to be had it fails.
-func (r *Resolver) sendUDP(q *query) error {
+func (r *Resolver) sendUDP(q *query, now time.Time) error {
 	s := q.server
 	s.mu.Lock()
-	if q.over {
+	if q.over.Load() {
 		s.mu.Unlock()
 		return nil
 	}
-	sock := s.pool.pick(time.Now())
+	sock := s.pool.pick(now)
 	switch n := len(s.pool.open) + s.pool.opening; {
 	case sock == nil && n >= maxSockets:
 		s.pool.waiting = append(s.pool.waiting, q)
+		s.pool.queued.Store(true)
 		s.mu.Unlock()
 		return nil
 	case sock == nil || n < minSockets:
@@ -82,10 +86,10 @@ func (r *Resolver) sendUDP(q *query) error {
 			return err
 		}
 	}
-	packet := sock.register(q)
+	sock.register(q)
 	q.forged = sock.forged.Load()
 	s.mu.Unlock()
-	_, err := sock.conn.Write(packet)
+	_, err := sock.conn.Write(q.message)
 	if err != nil {
 		sock.remove(q)
 	}
@@ -182,15 +186,27 @@ func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
 		return
 	}
 	if isTruncated(packet) {
-		q.server.heard(now, now.Sub(q.sent))
+		q.answered(now)
 		r.viaTCP(q)
 	} else if res, ok := r.accept(q, packet, now); !ok {
 		r.note(q, res)
 		r.forged(u)
 		return
 	}
-	u.remove(q)
 	r.sendWaiting(u.server)
+}
+
+// answered records that q has a reply: it makes room for others, and its
+// server is well.
+func (q *query) answered(now time.Time) {
+	s := q.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard(now, now.Sub(q.sent))
+	if q.on != nil {
+		q.on.forget(q)
+	}
+	q.over.Store(true)
 }
 
 // forged counts a packet that answers no query of the socket. Queries that
@@ -232,13 +248,15 @@ func (r *Resolver) viaTCP(q *query) {
 // abandon makes room for others: nobody waits for q's reply any more. A late
 // one is still known for what it is.
 func (q *query) abandon() {
+	if q.over.Load() {
+		return
+	}
 	s := q.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if q.over {
+	if q.over.Swap(true) {
 		return
 	}
-	q.over = true
 	switch c := q.on; {
 	case c != nil && c.pending[q.id] == q:
 		c.live--
@@ -253,7 +271,7 @@ func (q *query) abandon() {
 // When they are half of the queue they are thrown away.
 func (p *socketPool) abandoned() {
 	if p.idle++; 2*p.idle > len(p.waiting) {
-		p.waiting = slices.DeleteFunc(p.waiting, func(q *query) bool { return q.over })
+		p.waiting = slices.DeleteFunc(p.waiting, func(q *query) bool { return q.over.Load() })
 		p.idle = 0
 	}
 }
@@ -270,17 +288,19 @@ func (r *Resolver) closeSocket(u *udpSocket) {
 // sendWaiting sends the queries that found all sockets full, as far as there
 // is room now.
 func (r *Resolver) sendWaiting(s *server) {
-	for {
+	for s.pool.queued.Load() {
+		now := time.Now()
 		s.mu.Lock()
 		var q *query
-		if len(s.pool.waiting) > 0 && s.pool.hasRoom(time.Now()) {
+		if len(s.pool.waiting) > 0 && s.pool.hasRoom(now) {
 			q, s.pool.waiting = s.pool.waiting[0], s.pool.waiting[1:]
 		}
+		s.pool.queued.Store(len(s.pool.waiting) > 0)
 		s.mu.Unlock()
 		if q == nil {
 			return
 		}
-		if err := r.sendUDP(q); err != nil {
+		if err := r.sendUDP(q, now); err != nil {
 			r.sendFailed(q, err)
 		}
 	}
