@@ -125,7 +125,7 @@ func (c *cache) restore(e *entry, now int64) {
 					records[f] = rec
 				}
 			}
-			c.replace(&b.slots[i], old, records)
+			c.replace(&b.slots[i], old, newEntry(name, records))
 			return
 		}
 	}
