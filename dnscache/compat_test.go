@@ -18,8 +18,7 @@ import (
 // A Resolver accepts what net.Resolver accepts and returns what it returns,
 // but for the form of IPv4 addresses and for zones: see LookupNetIP.
 func TestLookup_LikeNetResolver(t *testing.T) {
-	std := &net.Resolver{PreferGo: true}
-	std.LookupNetIP(context.Background(), "ip", "localhost") // package net keeps a channel it makes now: not in a bubble
+	useNet()
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(1)
 		d := n.ServeDNS("192.0.2.53:53")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/http/httptrace"
 	"net/netip"
 	"slices"
 	"strings"
@@ -123,7 +124,8 @@ func (r *Resolver) Close() error {
 //
 // Other than net.Resolver, it returns IPv4 addresses as such (192.0.2.1, not
 // ::ffff:192.0.2.1, unless host is written so), and keeps the zone of an
-// address.
+// address. Like net.Resolver, it calls the hooks DNSStart and DNSDone of
+// net/http/httptrace.
 func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return r.AppendNetIP(ctx, nil, network, host)
 }
@@ -131,24 +133,55 @@ func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]net
 // AppendNetIP is LookupNetIP, appending to dst. With enough room in dst it
 // does not allocate when the answer is cached.
 func (r *Resolver) AppendNetIP(ctx context.Context, dst []netip.Addr, network, host string) ([]netip.Addr, error) {
+	var coalesced bool
+	if t := httptrace.ContextClientTrace(ctx); t != nil && (t.DNSStart != nil || t.DNSDone != nil) {
+		return r.appendTraced(ctx, t, dst, network, host)
+	}
+	return r.append(ctx, dst, network, host, &coalesced)
+}
+
+// appendTraced is AppendNetIP with the hooks of net/http/httptrace, which are
+// silent about literals, as those of net.Resolver are.
+func (r *Resolver) appendTraced(ctx context.Context, t *httptrace.ClientTrace, dst []netip.Addr, network, host string) ([]netip.Addr, error) {
+	var info httptrace.DNSDoneInfo
+	if _, ok := parseLiteral(host); ok {
+		return r.append(ctx, dst, network, host, &info.Coalesced)
+	}
+	if t.DNSStart != nil {
+		t.DNSStart(httptrace.DNSStartInfo{Host: host})
+	}
+	n := len(dst)
+	dst, info.Err = r.append(ctx, dst, network, host, &info.Coalesced)
+	if t.DNSDone != nil {
+		for _, a := range dst[n:] {
+			info.Addrs = append(info.Addrs, net.IPAddr{IP: a.AsSlice(), Zone: a.Zone()})
+		}
+		t.DNSDone(info)
+	}
+	return dst, info.Err
+}
+
+// append is AppendNetIP without hooks. It sets coalesced when it has waited
+// for another caller's question.
+func (r *Resolver) append(ctx context.Context, dst []netip.Addr, network, host string, coalesced *bool) ([]netip.Addr, error) {
 	want, err := r.families(network, host)
 	if err != nil {
 		return dst, err
 	}
 	if names := r.candidates(host); names != nil {
-		return r.appendFirst(ctx, dst, want, host, names)
+		return r.appendFirst(ctx, dst, want, host, names, coalesced)
 	}
-	return r.appendExact(ctx, dst, want, host)
+	return r.appendExact(ctx, dst, want, host, coalesced)
 }
 
 // appendFirst appends the addresses of the first of the names that has any;
 // host is what the caller calls it.
-func (r *Resolver) appendFirst(ctx context.Context, dst []netip.Addr, want [2]bool, host string, names []string) ([]netip.Addr, error) {
+func (r *Resolver) appendFirst(ctx context.Context, dst []netip.Addr, want [2]bool, host string, names []string, coalesced *bool) ([]netip.Addr, error) {
 	n := len(dst)
 	var worst *hostwise.DNSError
 	for _, name := range names {
 		var err error
-		if dst, err = r.appendExact(ctx, dst, want, name); err == nil {
+		if dst, err = r.appendExact(ctx, dst, want, name, coalesced); err == nil {
 			return dst, nil
 		}
 		dst = dst[:n]
@@ -165,7 +198,7 @@ func (r *Resolver) appendFirst(ctx context.Context, dst []netip.Addr, want [2]bo
 }
 
 // appendExact appends the addresses of the name that host is.
-func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want [2]bool, host string) ([]netip.Addr, error) {
+func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want [2]bool, host string, coalesced *bool) ([]netip.Addr, error) {
 	if dst, ok := r.hit(dst, want, host); ok {
 		return dst, nil
 	}
@@ -174,7 +207,7 @@ func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want [2]bo
 		return dst, err
 	}
 	if ask[v6] || ask[v4] {
-		if err := r.wait(ctx, name, ask, &records); err != nil {
+		if err := r.wait(ctx, name, ask, &records, coalesced); err != nil {
 			return dst, err
 		}
 	}
@@ -414,8 +447,8 @@ func (l *lookup) answered(f family, rec *record) {
 }
 
 // wait asks for the families in ask and fills in records, unless ctx ends
-// first.
-func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *[2]*record) error {
+// first. It sets coalesced if another caller has asked already.
+func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *[2]*record, coalesced *bool) error {
 	if err := failure.Context(ctx); err != nil {
 		return r.contextError(ctx, name, err)
 	}
@@ -428,6 +461,7 @@ func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *
 		var rec *record
 		if ask[f] {
 			rec, first[f] = r.join(flightKey{name, family(f)}, l, now)
+			*coalesced = *coalesced || rec == nil && first[f] == nil
 		}
 		if rec != nil || !ask[f] {
 			l.answered(family(f), rec)

@@ -71,9 +71,9 @@ func (r *Resolver) isAbsent(want [2]bool, name string) bool {
 // for like any other.
 func (s *Subscription) search(ctx context.Context, names []string) {
 	defer s.cancel()
-	last := len(names) - 1
+	last, coalesced := len(names)-1, false
 	for _, name := range names[:last] {
-		addrs, err := s.r.appendExact(ctx, nil, s.want, name)
+		addrs, err := s.r.appendExact(ctx, nil, s.want, name, &coalesced)
 		switch {
 		case ctx.Err() != nil:
 			s.fail(err)
