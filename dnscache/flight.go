@@ -148,6 +148,7 @@ func (r *Resolver) leave(k flightKey, w waiter, linger time.Duration) {
 	}
 	r.end(f)
 	r.mu.Unlock()
+	r.flightDone(f, 0, nil)
 	r.sendAllWaiting()
 }
 
@@ -178,6 +179,7 @@ func (r *Resolver) finish(f *flight, rec *record) {
 	for _, w := range waiters {
 		w.answered(f.family, rec)
 	}
+	r.flightDone(f, len(waiters), rec)
 }
 
 // remember puts an outcome into the cache and returns what callers get. A
@@ -405,6 +407,7 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) (result, bool) 
 		return res, false
 	}
 	q.answered(now)
+	r.queryDone(q, res.rcode, nil)
 	switch {
 	case res.kind == "", res.ttl > 0, res.kind == hostwise.DNSCNAMELoop: // the server's word on the name
 		r.finish(f, r.outcome(q, res, now))
@@ -434,6 +437,7 @@ func (r *Resolver) sendFailed(q *query, err error) {
 			q.server.silent(time.Now(), q.sent)
 		}
 	}
+	r.queryDone(q, 0, err)
 	r.replyFailed(q, result{kind: kind, cause: err}, false)
 }
 

@@ -83,6 +83,9 @@ type Options struct {
 	// Default: the system's hosts(5) file; os.DevNull switches it off.
 	HostsFile string
 
+	// Hooks are called as the Resolver works. Default: none.
+	Hooks Hooks
+
 	// Dial connects to a nameserver, as net.Resolver.Dial does: network is
 	// "udp" or "tcp", address an ip:port. Connections for "udp" must keep
 	// message boundaries. Default: a net.Dialer.

@@ -36,7 +36,8 @@ type stream struct {
 
 var (
 	errStreamsFull = errors.New("too many queries wait for this server")
-	errTruncated   = errors.New("truncated over TCP too")
+	errTruncated   = errors.New("the reply is truncated")
+	errForged      = errors.New("too many replies to other questions")
 	errNotNeeded   = errors.New("closed for want of use")
 	errForeign     = errors.New("replies to questions that were not asked")
 )
@@ -246,6 +247,7 @@ func (r *Resolver) breakStream(st *stream, err error) {
 	close(st.gone)
 	for _, q := range queries {
 		if st.heard {
+			r.queryDone(q, 0, err)
 			if again := r.replace(q); again != nil {
 				r.send(again)
 			}
@@ -259,8 +261,10 @@ func (r *Resolver) breakStream(st *stream, err error) {
 // is no better one to wait for.
 func (r *Resolver) acceptStream(q *query, reply []byte, now time.Time) {
 	if isTruncated(reply) {
+		r.queryDone(q, 0, errTruncated)
 		r.replyFailed(q, result{kind: hostwise.DNSTruncated, cause: errTruncated}, false)
 	} else if res, ok := r.accept(q, reply, now); !ok {
+		r.queryDone(q, res.rcode, res.cause)
 		r.replyFailed(q, res, false)
 	}
 }
@@ -269,6 +273,7 @@ func (r *Resolver) acceptStream(q *query, reply []byte, now time.Time) {
 // choice, that is to say that a truncated answer stays truncated.
 func (r *Resolver) streamFailed(q *query, err error) {
 	if q.server.protocol == overUDP {
+		r.queryDone(q, 0, err)
 		r.replyFailed(q, result{kind: hostwise.DNSTruncated, cause: err}, false)
 	} else {
 		r.sendFailed(q, err)

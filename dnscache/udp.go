@@ -34,6 +34,7 @@ type query struct {
 	age     time.Duration // an HTTP cache has kept the reply for
 	cancel  func()        // nil, or ends the exchange
 	over    atomic.Bool   // answered, or nobody waits for its reply any more; set under server.mu
+	done    atomic.Bool   // Hooks.QueryDone was called
 }
 
 // socketPool holds the UDP sockets of a server that take queries; server.mu
@@ -187,6 +188,7 @@ func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
 	}
 	if isTruncated(packet) {
 		q.answered(now)
+		r.queryDone(q, 0, errTruncated)
 		r.viaTCP(q)
 	} else if res, ok := r.accept(q, packet, now); !ok {
 		r.note(q, res)
@@ -224,6 +226,7 @@ func (r *Resolver) forged(u *udpSocket) {
 	u.server.mu.Unlock()
 	for _, q := range move {
 		u.remove(q)
+		r.queryDone(q, 0, errForged)
 		r.viaTCP(q)
 	}
 }
