@@ -202,9 +202,10 @@ func (r *Resolver) remember(k flightKey, rec *record, now int64) *record {
 }
 
 // useStale puts an answer that is out of date back into the cache for a
-// while.
+// while, which ends when it is too old.
 func (r *Resolver) useStale(k flightKey, old *record, now int64) *record {
-	again := &record{state: stale, addrs: old.addrs, ttl: old.staleAge(now), expires: now + int64(staleFor)}
+	age := old.staleAge(now)
+	again := &record{state: stale, addrs: old.addrs, ttl: age, expires: now + int64(min(staleFor, r.opt.MaxStale-age+1))}
 	r.cache.put(k.name, k.family, again)
 	return again
 }
@@ -404,7 +405,8 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) (result, bool) 
 	switch {
 	case res.kind == "", res.ttl > 0, res.kind == hostwise.DNSCNAMELoop: // the server's word on the name
 		r.finish(f, r.outcome(f, res, q.server.name, q.age))
-	case res.kind == hostwise.DNSFormErr && !q.server.noEDNS.Swap(true): // RFC 6891, section 7
+	case res.kind == hostwise.DNSFormErr && hasOPT(q.message): // RFC 6891, section 7
+		q.server.noEDNS.Store(true)
 		r.replyFailed(q, res, true)
 	default:
 		r.replyFailed(q, res, false)
