@@ -70,6 +70,11 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, ok b
 	if f := r.flights[k]; f != nil {
 		f.waiters = append(f.waiters, w)
 		f.deadline = f.start.Add(f.lookupTime())
+		if f.stale == nil { // of a refresh, perhaps, that was begun in time
+			if f.stale = r.staleAnswer(k, r.clock.exact()); f.stale != nil {
+				r.reschedule(f, minTime(f.next, f.start.Add(patience)))
+			}
+		}
 		r.mu.Unlock()
 		r.counters.coalesced.Add(1)
 		return nil, true
@@ -101,8 +106,8 @@ func (r *Resolver) takeOff(k flightKey, w waiter, now time.Time) {
 	if w != nil {
 		f.waiters = []waiter{w}
 	}
-	if old := r.cache.records(k.name)[k.family]; r.usableStale(old, r.clock.exact()) && w != nil {
-		f.stale = old
+	if w != nil {
+		f.stale = r.staleAnswer(k, r.clock.exact())
 	}
 	r.flights[k] = f
 	q := r.plan(f, now)
@@ -181,14 +186,14 @@ func (r *Resolver) remember(k flightKey, rec *record, now int64) *record {
 		r.cache.put(k.name, k.family, rec)
 		return rec
 	}
-	old := r.cache.records(k.name)[k.family]
+	old, out := r.cache.records(k.name)[k.family], r.staleAnswer(k, now)
 	_, ours := failure.Local(rec.err.Err)
 	ours = ours || errors.Is(rec.err.Err, net.ErrClosed)
 	switch {
-	case old.valid(now) && old.state.hasAddrs():
+	case old.valid(now) && old.state != failed:
 		return old
-	case r.usableStale(old, now):
-		return r.useStale(k, old, now)
+	case out != nil:
+		return r.useStale(k, out, now)
 	case ours:
 		return rec
 	}
@@ -205,7 +210,10 @@ func (r *Resolver) remember(k flightKey, rec *record, now int64) *record {
 // while, which ends when it is too old.
 func (r *Resolver) useStale(k flightKey, old *record, now int64) *record {
 	age := old.staleAge(now)
-	again := &record{state: stale, addrs: old.addrs, ttl: age, expires: now + int64(min(staleFor, r.opt.MaxStale-age+1))}
+	again := &record{state: stale, addrs: old.addrs, err: old.err, ttl: age, expires: now + int64(min(staleFor, r.opt.MaxStale-age+1))}
+	if old.err != nil {
+		again.state = staleNegative
+	}
 	r.cache.put(k.name, k.family, again)
 	return again
 }
@@ -213,16 +221,29 @@ func (r *Resolver) useStale(k flightKey, old *record, now int64) *record {
 // staleAge is for how long an answer has been out of date.
 func (r *record) staleAge(now int64) time.Duration {
 	age := time.Duration(now - r.expires)
-	if r.state == stale {
+	if r.state.isStale() {
 		age += r.ttl + staleFor
 	}
 	return age
 }
 
-// usableStale reports whether rec is an answer that is out of date, but will
-// do.
-func (r *Resolver) usableStale(rec *record, now int64) bool {
-	return rec != nil && rec.state.hasAddrs() && r.opt.MaxStale > 0 && rec.staleAge(now) <= r.opt.MaxStale
+// staleAnswer returns what the cache has for k that is out of date, but will
+// do: addresses or, of a name that has them in the other family, that there
+// are none; or nil.
+func (r *Resolver) staleAnswer(k flightKey, now int64) *record {
+	records := r.cache.records(k.name)
+	rec, other := records[k.family], records[1-k.family]
+	usable := func(rec *record) bool {
+		return rec != nil && r.opt.MaxStale > 0 && rec.staleAge(now) <= r.opt.MaxStale
+	}
+	switch {
+	case !usable(rec):
+	case rec.state.hasAddrs():
+		return rec
+	case rec.state != failed && rec.err.Kind == hostwise.DNSNoData && usable(other) && other.state.hasAddrs():
+		return rec
+	}
+	return nil
 }
 
 // plan chooses the next server for f, writes the query down and schedules

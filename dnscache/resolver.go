@@ -116,9 +116,9 @@ func (r *Resolver) Close() error {
 
 // LookupNetIP returns the addresses of host, like the method of
 // net.Resolver: network is "ip", "ip4" or "ip6". IPv6 addresses come first,
-// each family in the order of the nameserver. An error of one family is
-// reported only when the other has no address either. Errors are
-// *hostwise.DNSError.
+// each family in the order of the nameserver. An error of one family, or that
+// it did not come before ctx's deadline, is reported only when the other has
+// no address either. Errors are *hostwise.DNSError.
 func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return r.AppendNetIP(ctx, nil, network, host)
 }
@@ -170,6 +170,11 @@ func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want [2]bo
 	}
 	if ask[v6] || ask[v4] {
 		if err := r.wait(ctx, name, ask, &records); err != nil {
+			if ctx.Err() == context.DeadlineExceeded { // what came in time is not lost
+				if dst, err := r.appendRecords(dst, host, want, records, ask); err == nil {
+					return dst, nil
+				}
+			}
 			return dst, err
 		}
 	}
@@ -273,6 +278,7 @@ func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name st
 		}
 		if ask[f] = !rec.valid(now); !ask[f] {
 			r.counters.hit(rec.state)
+			r.use(name, family(f), now)
 		}
 	}
 	return records, name, ask, nil
@@ -315,6 +321,17 @@ func (r *Resolver) isStatic(host string) bool {
 		_, ok = r.lookupHosts(name, r.clock.exact())
 	}
 	return ok
+}
+
+// use keeps a name that was found in the cache there, and refreshes it ahead
+// of its expiry.
+func (r *Resolver) use(name string, f family, now int64) {
+	if e := r.cache.get(name); e != nil {
+		e.used()
+		if e.takeRefresh(f, now) {
+			r.refresh(flightKey{name, f})
+		}
+	}
 }
 
 // lookupHosts returns the static addresses of name.
@@ -405,9 +422,14 @@ func (l *lookup) answered(f family, rec *record) {
 	}
 }
 
-// wait asks for the families in ask and fills in records, unless ctx ends
-// first.
+// wait asks for the families in ask and fills in records. When ctx ends first
+// it returns an error, and those that have not come are nil.
 func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *[2]*record) error {
+	for f := range ask {
+		if ask[f] {
+			records[f] = nil
+		}
+	}
 	if err := failure.Context(ctx); err != nil {
 		return r.contextError(ctx, name, err)
 	}
@@ -429,23 +451,25 @@ func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *
 		close(l.done)
 	}
 	l.mu.Unlock()
+	var err error
 	select {
 	case <-l.done:
 	case <-ctx.Done():
-		err := r.contextError(ctx, name, failure.Context(ctx))
+		err = r.contextError(ctx, name, failure.Context(ctx))
 		for f := range ask {
 			if ask[f] {
 				r.leave(flightKey{name, family(f)}, l, 0)
 			}
 		}
-		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for f := range ask {
 		if ask[f] {
 			records[f] = l.records[f]
 		}
 	}
-	return nil
+	return err
 }
 
 // contextError says that the caller's context ended a lookup.
