@@ -23,33 +23,37 @@ func udpServer(b *testing.B) (addr string) {
 	b.Cleanup(func() { conn.Close() })
 	_ = conn.SetReadBuffer(4 << 20)
 	for range 2 {
-		go func() {
-			buf := make([]byte, 1500)
-			for {
-				n, from, err := conn.ReadFromUDPAddrPort(buf)
-				if err != nil {
-					return
-				}
-				if n < 17 {
-					continue
-				}
-				end := 12
-				for buf[end] != 0 {
-					end += 1 + int(buf[end])
-				}
-				end += 5
-				qtype, size := binary.BigEndian.Uint16(buf[end-4:]), 4
-				if qtype == 28 {
-					size = 16
-				}
-				copy(buf[2:], []byte{0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0})                              // flags and counts
-				reply := append(buf[:end], 0xc0, 12, 0, byte(qtype), 0, 1, 0, 0, 1, 44, 0, byte(size)) // the question's name, 300 s
-				reply = append(reply, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)[:len(reply)+size]
-				_, _ = conn.WriteToUDPAddrPort(reply, from)
-			}
-		}()
+		go answerLoopback(conn, new(atomic.Bool))
 	}
 	return conn.LocalAddr().String()
+}
+
+// answerLoopback answers every query for an A or AAAA record with one, until
+// conn is closed.
+func answerLoopback(conn *net.UDPConn, silent *atomic.Bool) {
+	buf := make([]byte, 1500)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		if n < 17 || silent.Load() {
+			continue
+		}
+		end := 12
+		for buf[end] != 0 {
+			end += 1 + int(buf[end])
+		}
+		end += 5
+		qtype, size := binary.BigEndian.Uint16(buf[end-4:]), 4
+		if qtype == 28 {
+			size = 16
+		}
+		copy(buf[2:], []byte{0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0})                              // flags and counts
+		reply := append(buf[:end], 0xc0, 12, 0, byte(qtype), 0, 1, 0, 0, 1, 44, 0, byte(size)) // the question's name, 300 s
+		reply = append(reply, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)[:len(reply)+size]
+		_, _ = conn.WriteToUDPAddrPort(reply, from)
+	}
 }
 
 // A cold name costs two queries, A and AAAA, over real sockets. The server

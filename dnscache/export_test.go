@@ -9,3 +9,11 @@ func (r *Resolver) Waiting() (n int) {
 	}
 	return n
 }
+
+// UnderWay is the number of questions on their way, and of times at which
+// something is to be done about one.
+func (r *Resolver) UnderWay() (flights, due int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.flights), len(r.schedule)
+}
