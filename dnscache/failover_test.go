@@ -3,8 +3,6 @@ package dnscache_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -112,29 +110,4 @@ func TestFailover_ServerDiesUnderWay_RealSockets(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A loopbackServer answers on the loopback interface: every name has one
-// address of each family.
-type loopbackServer struct {
-	conn   *net.UDPConn
-	addr   string
-	silent atomic.Bool
-}
-
-func serveLoopback(t *testing.T) *loopbackServer {
-	t.Helper()
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &loopbackServer{conn: conn, addr: conn.LocalAddr().String()}
-	_ = conn.SetReadBuffer(4 << 20)
-	var wg sync.WaitGroup
-	wg.Go(func() { answerLoopback(conn, &s.silent) })
-	t.Cleanup(func() {
-		conn.Close()
-		wg.Wait()
-	})
-	return s
 }
