@@ -30,12 +30,14 @@ type state uint8
 const (
 	unknown state = iota
 	positive
-	stale    // an expired answer, used again for want of a better: RFC 8767
-	negative // NXDOMAIN or NODATA
-	failed   // SERVFAIL, time-outs and the like
+	stale         // an expired answer, used again for want of a better: RFC 8767
+	negative      // NXDOMAIN or NODATA
+	failed        // SERVFAIL, time-outs and the like
+	staleNegative // as stale, but NODATA
 )
 
 func (s state) hasAddrs() bool { return s == positive || s == stale }
+func (s state) isStale() bool  { return s == stale || s == staleNegative }
 
 const (
 	flagUsed       = 1 << iota // since the eviction's hand last came by
@@ -203,7 +205,7 @@ func (e *entry) used() { // most often it is: do not write to a shared cache lin
 // its expiry: in the last tenth of its time, once.
 func (e *entry) takeRefresh(f family, now int64) bool {
 	ahead := int64(e.ttl[f]) * int64(time.Millisecond) / 10
-	if e.state[f] != positive || now < e.expires[f]-ahead {
+	if e.state[f] != positive || now < e.expires[f]-ahead || now >= e.expires[f] {
 		return false
 	}
 	bit := uint32(flagRefreshing) << f

@@ -44,3 +44,11 @@ func WithSum(body []byte) []byte {
 	sum := sha256.Sum256(body)
 	return append(slices.Clip(body), sum[:]...)
 }
+
+// UnderWay is the number of questions on their way, and of times at which
+// something is to be done about one.
+func (r *Resolver) UnderWay() (flights, due int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.flights), len(r.schedule)
+}

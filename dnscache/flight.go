@@ -75,6 +75,11 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, firs
 	if f := r.flights[k]; f != nil {
 		f.waiters = append(f.waiters, w)
 		f.deadline = f.start.Add(f.lookupTime())
+		if f.stale == nil { // of a refresh, perhaps, that was begun in time
+			if f.stale = r.staleAnswer(k, r.clock.of(now)); f.stale != nil {
+				r.reschedule(f, minTime(f.next, f.start.Add(patience)))
+			}
+		}
 		r.counters.coalesced.Add(1)
 		return nil, nil
 	}
@@ -82,10 +87,7 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, firs
 	if old.valid(r.clock.of(now)) {
 		return old, nil
 	}
-	if !r.usableStale(old, r.clock.of(now)) {
-		old = nil
-	}
-	return nil, r.takeOff(k, w, old, now)
+	return nil, r.takeOff(k, w, r.staleAnswer(k, r.clock.of(now)), now)
 }
 
 // refresh asks for k again although it is in the cache.
@@ -193,14 +195,14 @@ func (r *Resolver) remember(k flightKey, rec *record) *record {
 		return rec
 	}
 	now := r.clock.exact()
-	old := r.cache.record(k.name, k.family)
+	old, out := r.cache.record(k.name, k.family), r.staleAnswer(k, now)
 	_, ours := failure.Local(rec.err.Err)
 	ours = ours || errors.Is(rec.err.Err, net.ErrClosed)
 	switch {
-	case old.valid(now) && old.state.hasAddrs():
+	case old.valid(now) && old.state != failed:
 		return old
-	case r.usableStale(old, now):
-		return r.useStale(k, old, now)
+	case out != nil:
+		return r.useStale(k, out, now)
 	case ours:
 		return rec
 	}
@@ -214,9 +216,13 @@ func (r *Resolver) remember(k flightKey, rec *record) *record {
 }
 
 // useStale puts an answer that is out of date back into the cache for a
-// while.
+// while, which ends when it is too old.
 func (r *Resolver) useStale(k flightKey, old *record, now int64) *record {
-	again := &record{state: stale, addrs: old.addrs, ttl: old.staleAge(now), expires: now + int64(staleFor)}
+	age := old.staleAge(now)
+	again := &record{state: stale, addrs: old.addrs, err: old.err, ttl: age, expires: now + int64(min(staleFor, r.opt.MaxStale-age+1))}
+	if old.err != nil {
+		again.state = staleNegative
+	}
 	r.cache.put(k.name, k.family, again)
 	return again
 }
@@ -224,16 +230,31 @@ func (r *Resolver) useStale(k flightKey, old *record, now int64) *record {
 // staleAge is for how long an answer has been out of date.
 func (r *record) staleAge(now int64) time.Duration {
 	age := time.Duration(now - r.expires)
-	if r.state == stale {
+	if r.state.isStale() {
 		age += r.ttl + staleFor
 	}
 	return age
 }
 
-// usableStale reports whether rec is an answer that is out of date, but will
-// do.
+// usableStale reports whether rec is not too old to be used again.
 func (r *Resolver) usableStale(rec *record, now int64) bool {
-	return rec != nil && rec.state.hasAddrs() && r.opt.MaxStale > 0 && rec.staleAge(now) <= r.opt.MaxStale
+	return rec != nil && r.opt.MaxStale > 0 && rec.staleAge(now) <= r.opt.MaxStale
+}
+
+// staleAnswer returns what the cache has for k that is out of date, but will
+// do: addresses or, of a name that has them in the other family, that there
+// are none; or nil.
+func (r *Resolver) staleAnswer(k flightKey, now int64) *record {
+	records := r.cache.records(k.name)
+	rec, other := records[k.family], records[1-k.family]
+	switch {
+	case !r.usableStale(rec, now):
+	case rec.state.hasAddrs():
+		return rec
+	case rec.state != failed && rec.err.Kind == hostwise.DNSNoData && r.usableStale(other, now) && other.state.hasAddrs():
+		return rec
+	}
+	return nil
 }
 
 // plan chooses the next server for f, writes the query down and schedules
@@ -411,7 +432,8 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) (result, bool) 
 	switch {
 	case res.kind == "", res.ttl > 0, res.kind == hostwise.DNSCNAMELoop: // the server's word on the name
 		r.finish(f, r.outcome(q, res, now))
-	case res.kind == hostwise.DNSFormErr && !q.server.noEDNS.Swap(true): // RFC 6891, section 7
+	case res.kind == hostwise.DNSFormErr && hasOPT(q.message): // RFC 6891, section 7
+		q.server.noEDNS.Store(true)
 		r.replyFailed(q, res, true)
 	default:
 		r.replyFailed(q, res, false)

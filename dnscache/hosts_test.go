@@ -1,10 +1,12 @@
 package dnscache
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,11 +45,30 @@ func TestParseHosts(t *testing.T) {
 	}
 }
 
+// FuzzParseHosts reads any text, and reads what it has read again when it is
+// written down in order. A line that is in order is read whatever comes before
+// it.
 func FuzzParseHosts(f *testing.F) {
 	f.Add("127.0.0.1 localhost\n::1 localhost ip6-localhost # x\n")
 	f.Add("192.0.2.1\x00a.test\n\n#\n192.0.2.1 A.TEST. a..b 0x7f\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		for name, addrs := range parseHosts(text) {
+		table := parseHosts(text)
+		var lines strings.Builder
+		for name, addrs := range table {
+			for _, a := range slices.Concat(addrs[v6], addrs[v4]) {
+				fmt.Fprintln(&lines, a, name)
+			}
+		}
+		if again := parseHosts(lines.String()); !reflect.DeepEqual(again, table) {
+			t.Errorf("read again: %v, want %v", again, table)
+		}
+		more := parseHosts(text + "\n192.0.2.99\tgood.test Better.Test\n")
+		for _, name := range []string{"good.test", "better.test"} {
+			if got := more[name][v4]; !slices.Equal(got, append(slices.Clone(table[name][v4]), list("192.0.2.99")...)) {
+				t.Errorf("%s: %v behind this text, want 192.0.2.99 as well", name, got)
+			}
+		}
+		for name, addrs := range table {
 			if again, fault := normalize(name); again != name || fault != "" {
 				t.Errorf("the table has %q, of which normalize makes %q, %q", name, again, fault)
 			}

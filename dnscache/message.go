@@ -3,6 +3,7 @@ package dnscache
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -48,6 +49,9 @@ func appendQuery(b []byte, name string, f family, edns bool) []byte {
 	}
 	return b
 }
+
+// hasOPT reports whether a packed query has the OPT record.
+func hasOPT(query []byte) bool { return binary.BigEndian.Uint16(query[10:]) > 0 }
 
 // question is the question section of a packed query with one question.
 func question(query []byte) []byte {
@@ -96,7 +100,11 @@ func parseReply(reply []byte, name string, f family) (result, bool) {
 // parseAny is parseReply for replies of all kinds.
 func parseAny(reply []byte, name string, f family) (result, bool) {
 	var m dns.Msg
-	if err := m.Unpack(reply); err != nil {
+	err := m.Unpack(reply)
+	if err == nil && !isWhole(&m, reply) { // Unpack does not mind
+		err = errors.New("records are missing")
+	}
+	if err != nil {
 		return result{kind: hostwise.DNSMalformed, cause: err}, false
 	}
 	r := result{rcode: m.Rcode, ede: extendedErrors(&m)}
@@ -131,6 +139,17 @@ func parseAny(reply []byte, name string, f family) (result, bool) {
 	return r, true
 }
 
+// isWhole reports whether m has the records that the header of its message
+// counts.
+func isWhole(m *dns.Msg, message []byte) bool {
+	for i, records := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		if len(records) != int(binary.BigEndian.Uint16(message[6+2*i:])) {
+			return false
+		}
+	}
+	return true
+}
+
 // fromAnswer walks the aliases from the question's name (RFC 1034,
 // section 3.6.2) and takes the addresses at their end. Records of other
 // names are ignored.
@@ -148,7 +167,7 @@ func (r result) fromAnswer(m *dns.Msg, name string, f family) (result, bool) {
 			var a netip.Addr
 			switch rr := rr.(type) {
 			case *dns.CNAME:
-				next, related = rr.Target, true
+				next = rr.Target
 				ttl = min(ttl, saneTTL(h.Ttl))
 			case *dns.A:
 				if f == v4 {
@@ -159,8 +178,9 @@ func (r result) fromAnswer(m *dns.Msg, name string, f family) (result, bool) {
 					a, _ = netip.AddrFromSlice(rr.AAAA.To16())
 				}
 			}
+			related = related || a.IsValid() || h.Rrtype != f.qtype()
 			if a.IsValid() && len(r.addrs) < maxAddrs {
-				r.addrs, related = append(r.addrs, a), true
+				r.addrs = append(r.addrs, a)
 				ttl = min(ttl, saneTTL(h.Ttl))
 			}
 		}
@@ -205,12 +225,18 @@ func (r result) empty(m *dns.Msg, related bool) (result, bool) {
 }
 
 // negativeTTL is the time for which a negative answer holds: the SOA's
-// MINIMUM, or its own TTL if that is less (RFC 2308, section 5), within
-// bounds.
+// MINIMUM, or its own TTL if that is less (RFC 2308, section 5), and no longer
+// than the aliases that led to it; within bounds.
 func negativeTTL(m *dns.Msg) time.Duration {
 	for _, rr := range m.Ns {
 		if soa, ok := rr.(*dns.SOA); ok {
-			return boundNegative(min(saneTTL(soa.Minttl), saneTTL(soa.Hdr.Ttl)))
+			ttl := min(saneTTL(soa.Minttl), saneTTL(soa.Hdr.Ttl))
+			for _, rr := range m.Answer {
+				if rr.Header().Rrtype == dns.TypeCNAME {
+					ttl = min(ttl, saneTTL(rr.Header().Ttl))
+				}
+			}
+			return boundNegative(ttl)
 		}
 	}
 	return minNegative

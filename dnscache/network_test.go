@@ -391,22 +391,6 @@ func TestTCPServer_TheNextIsAskedOverUDP(t *testing.T) {
 	})
 }
 
-// What a filter says of a name is kept like any other answer.
-func TestLookup_BlockedIsAnAnswer(t *testing.T) {
-	inWorld(t, 2, dnscache.Options{}, func(w *world) {
-		w.all("a.test", dns.TypeANY, simnet.Rule{Rcode: dns.RcodeNameError, EDE: 15, EDEText: "malware", NegTTL: 60})
-		w.all("b.test", dns.TypeANY, simnet.Rule{EDE: 17, NegTTL: 60})
-		for _, name := range []string{"a.test", "b.test"} {
-			w.fails("ip4", name, hostwise.DNSBlocked, rtt)
-			time.Sleep(59 * time.Second)
-			if e := w.fails("ip4", name, hostwise.DNSBlocked, 0); !e.Cached || len(e.EDE) != 1 {
-				t.Errorf("%s: Cached = %v, EDE = %v, want true and one", name, e.Cached, e.EDE)
-			}
-			w.asked(name, dns.TypeA, 1)
-		}
-	})
-}
-
 // A resolver with its own Dial gets "udp" and "tcp" and an ip:port.
 func TestDial_IsAskedForAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -44,7 +44,9 @@ func parseResolvConf(text string) resolvConf {
 		switch w[0] {
 		case "nameserver":
 			if a, err := netip.ParseAddr(w[1]); err == nil && len(c.servers) < maxNameservers {
-				c.servers = append(c.servers, a.String())
+				if _, err := parseServer(a.String()); err == nil { // it has no strange zone
+					c.servers = append(c.servers, a.String())
+				}
 			}
 		case "domain":
 			c.search, searches = searchList(w[1:2]), true

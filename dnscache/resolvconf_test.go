@@ -1,7 +1,11 @@
 package dnscache
 
 import (
+	"fmt"
+	"net/netip"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -71,4 +75,71 @@ func TestParseResolvConf_Search(t *testing.T) {
 			t.Errorf("%q: search %q, want %q", tt.text, got, tt.want)
 		}
 	}
+}
+
+// FuzzParseResolvConf reads any text. What it returns is within the bounds,
+// names only servers that New accepts, and is the same when it is written down
+// and read again.
+func FuzzParseResolvConf(f *testing.F) {
+	f.Add("nameserver 192.0.2.1\nnameserver 2001:db8::1%eth0\nsearch a.test b.test\noptions ndots:2 timeout:1 attempts:3 rotate use-vc\n", "192.0.2.9")
+	f.Add("domain A.test.\noptions ndots:99 timeout:0 attempts:-1 # x\n;\nnameserver\t::ffff:192.0.2.1\r\nsearch . a..b 127.1", "::1")
+	f.Add("nameserver fe80::1%a://b\nnameserver fe80::1%[]\noptions timeout:99999999999999999999 attempts:0", "fe80::1%1")
+	f.Fuzz(func(t *testing.T, text, server string) {
+		c := parseResolvConf(text)
+		if len(c.servers) < 1 || len(c.servers) > 3 || c.ndots < 0 || c.ndots > 15 || c.attempts < 0 || c.attempts > 5 {
+			t.Errorf("%d servers, ndots %d, %d attempts", len(c.servers), c.ndots, c.attempts)
+		}
+		if c.timeout != 0 && (c.timeout < time.Second || c.timeout > 30*time.Second) {
+			t.Errorf("timeout %v", c.timeout)
+		}
+		for _, s := range c.servers {
+			if _, err := parseServer(s); err != nil {
+				t.Errorf("New would say: %v", err)
+			}
+		}
+		for _, d := range c.search {
+			if name, fault := normalize(d); name != d || fault != "" {
+				t.Errorf("search domain %q, of which normalize makes %q, %q", d, name, fault)
+			}
+		}
+		if again := parseResolvConf(writeResolvConf(c)); !reflect.DeepEqual(again, c) {
+			t.Errorf("read again: %+v, want %+v", again, c)
+		}
+		// A line that is in order is read whatever comes before it.
+		a, err := netip.ParseAddr(server)
+		if err != nil || a.Zone() != "" {
+			return
+		}
+		more := parseResolvConf(text + "\nnameserver " + server + "\n")
+		if len(more.servers) < 3 && !strings.HasSuffix(more.servers[len(more.servers)-1], a.String()) {
+			t.Errorf("servers %q behind this text, want %s as well", more.servers, server)
+		}
+	})
+}
+
+// writeResolvConf is the text that says what c does.
+func writeResolvConf(c resolvConf) string {
+	var b strings.Builder
+	for _, s := range c.servers {
+		fmt.Fprintln(&b, "nameserver", strings.TrimPrefix(s, "tcp://"))
+	}
+	if len(c.search) > 0 {
+		fmt.Fprintln(&b, "search", strings.Join(c.search, " "))
+	} else {
+		fmt.Fprintln(&b, "search .") // or it would be the host name's domain
+	}
+	fmt.Fprintf(&b, "options ndots:%d", c.ndots)
+	if c.timeout > 0 {
+		fmt.Fprintf(&b, " timeout:%d", c.timeout/time.Second)
+	}
+	if c.attempts > 0 {
+		fmt.Fprintf(&b, " attempts:%d", c.attempts)
+	}
+	if c.rotate {
+		b.WriteString(" rotate")
+	}
+	if c.tcp {
+		b.WriteString(" use-vc")
+	}
+	return b.String()
 }

@@ -119,8 +119,9 @@ func (r *Resolver) Close() error {
 // LookupNetIP returns the addresses of host, like the method of
 // net.Resolver: network is "ip", "ip4" or "ip6", and host a name, in Unicode
 // or ASCII, or an address. IPv6 addresses come first, each family in the
-// order of the nameserver. An error of one family is reported only when the
-// other has no address either. Errors are *hostwise.DNSError.
+// order of the nameserver. An error of one family, or that it did not come
+// before ctx's deadline, is reported only when the other has no address
+// either. Errors are *hostwise.DNSError.
 //
 // Other than net.Resolver, it returns IPv4 addresses as such (192.0.2.1, not
 // ::ffff:192.0.2.1, unless host is written so), and keeps the zone of an
@@ -208,6 +209,11 @@ func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want [2]bo
 	}
 	if ask[v6] || ask[v4] {
 		if err := r.wait(ctx, name, ask, &records, coalesced); err != nil {
+			if ctx.Err() == context.DeadlineExceeded { // what came in time is not lost
+				if dst, err := r.appendRecords(dst, host, want, records, ask); err == nil {
+					return dst, nil
+				}
+			}
 			return dst, err
 		}
 	}
@@ -314,6 +320,7 @@ func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name st
 		}
 		if ask[f] = !rec.valid(now); !ask[f] {
 			r.counters.hit(rec.state)
+			r.use(name, family(f), now)
 		}
 	}
 	return records, name, ask, nil
@@ -356,6 +363,17 @@ func (r *Resolver) isStatic(host string) bool {
 		_, ok = r.lookupHosts(name, r.clock.exact())
 	}
 	return ok
+}
+
+// use keeps a name that was found in the cache there, and refreshes it ahead
+// of its expiry.
+func (r *Resolver) use(name string, f family, now int64) {
+	if e := r.cache.get(name); e != nil {
+		e.used()
+		if e.takeRefresh(f, now) {
+			r.refresh(flightKey{name, f})
+		}
+	}
 }
 
 // lookupHosts returns the static addresses of name.
@@ -434,21 +452,27 @@ func (r *Resolver) callerError(rec *record, fresh bool) *hostwise.DNSError {
 
 // A lookup waits for one or two flights.
 type lookup struct {
-	records [2]*record   // each written by its flight
-	left    atomic.Int32 // those to be written
+	records [2]atomic.Pointer[record] // each written by its flight
+	left    atomic.Int32              // those to be written
 	done    chan struct{}
 }
 
 func (l *lookup) answered(f family, rec *record) {
-	l.records[f] = rec
+	l.records[f].Store(rec)
 	if l.left.Add(-1) == 0 {
 		close(l.done)
 	}
 }
 
-// wait asks for the families in ask and fills in records, unless ctx ends
-// first. It sets coalesced if another caller has asked already.
+// wait asks for the families in ask and fills in records. When ctx ends first
+// it returns an error, and those that have not come are nil. It sets
+// coalesced if another caller has asked already.
 func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *[2]*record, coalesced *bool) error {
+	for f := range ask {
+		if ask[f] {
+			records[f] = nil
+		}
+	}
 	if err := failure.Context(ctx); err != nil {
 		return r.contextError(ctx, name, err)
 	}
@@ -473,23 +497,23 @@ func (r *Resolver) wait(ctx context.Context, name string, ask [2]bool, records *
 			r.launch(q)
 		}
 	}
+	var err error
 	select {
 	case <-l.done:
 	case <-ctx.Done():
-		err := r.contextError(ctx, name, failure.Context(ctx))
+		err = r.contextError(ctx, name, failure.Context(ctx))
 		for f := range ask {
 			if ask[f] {
 				r.leave(flightKey{name, family(f)}, l, 0)
 			}
 		}
-		return err
 	}
 	for f := range ask {
 		if ask[f] {
-			records[f] = l.records[f]
+			records[f] = l.records[f].Load()
 		}
 	}
-	return nil
+	return err
 }
 
 // contextError says that the caller's context ended a lookup.

@@ -56,20 +56,20 @@ func (r *Resolver) appendSnapshot(b []byte, e *entry, now int64, wall time.Time)
 	kept := false
 	for f := range e.state {
 		rec := e.record(family(f))
-		st, age := unknown, time.Duration(0)
+		st := unknown
 		switch {
-		case rec == nil:
-		case rec.valid(now) && rec.state == negative:
-			st, age = negative, time.Duration(now-rec.expires)
-		case rec.state == positive && rec.valid(now) || r.usableStale(rec, now):
-			st, age = positive, rec.staleAge(now)
+		case rec == nil || rec.state == failed || !rec.valid(now) && !r.usableStale(rec, now):
+		case rec.err != nil:
+			st = negative
+		default:
+			st = positive
 		}
 		b = append(b, byte(st))
 		if st == unknown {
 			continue
 		}
-		kept = true
-		b = binary.BigEndian.AppendUint64(b, uint64(wall.Add(-age).UnixMilli()))
+		kept = kept || rec.isOfUse(now)
+		b = binary.BigEndian.AppendUint64(b, uint64(wall.Add(-rec.staleAge(now)).UnixMilli()))
 		b = binary.BigEndian.AppendUint32(b, uint32(rec.ttl.Milliseconds()))
 		b = append(b, e.size[f])
 		b = append(b, e.data(family(f))...)
@@ -139,7 +139,7 @@ func (s *snapshotReader) readAll() (entries []*entry, err error) {
 		if s.err != nil {
 			return nil, s.err
 		}
-		if records != [2]*record{} {
+		if records[v6].isOfUse(s.now) || records[v4].isOfUse(s.now) {
 			entries = append(entries, newEntry(name, records))
 		}
 	}
@@ -189,6 +189,10 @@ func (s *snapshotReader) record(name string, f family) *record {
 	}
 	return rec
 }
+
+// isOfUse reports whether rec is worth an entry: what is out of date and not
+// an address is of use beside an address only.
+func (r *record) isOfUse(now int64) bool { return r != nil && (r.valid(now) || r.state.hasAddrs()) }
 
 func (s *snapshotReader) byte() byte { return s.bytes(1)[0] }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
 )
 
 const (
@@ -270,10 +271,11 @@ func (r *Resolver) acceptStream(q *query, reply []byte, now time.Time) {
 }
 
 // streamFailed ends q, whose connection failed. Where TCP is the second
-// choice, that is to say that a truncated answer stays truncated.
+// choice, that is to say that a truncated answer stays truncated, unless the
+// fault is our own.
 func (r *Resolver) streamFailed(q *query, err error) {
-	if q.server.protocol == overUDP {
-		r.queryDone(q, 0, err)
+	r.queryDone(q, 0, err)
+	if _, local := failure.Local(err); q.server.protocol == overUDP && !local {
 		r.replyFailed(q, result{kind: hostwise.DNSTruncated, cause: err}, false)
 	} else {
 		r.sendFailed(q, err)

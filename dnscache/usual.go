@@ -63,7 +63,7 @@ func parseUsual(reply []byte, f family) (r result, ok bool) {
 		if !ok {
 			return r, false
 		}
-		off, negative = w.end, boundNegative(min(saneTTL(minimum), saneTTL(w.ttl)))
+		off, negative = w.end, boundNegative(min(saneTTL(minimum), saneTTL(w.ttl), ttl))
 	}
 	if additional == 1 && !plainOPT(reply, off) {
 		return r, false

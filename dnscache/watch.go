@@ -25,7 +25,8 @@ type watchedFile struct {
 func (w *watchedFile) isDue(now int64) bool { return now >= w.due.Load() }
 
 // look returns the file's text if it has changed since the last look, or this
-// is the first. The text of a file that cannot be read is empty.
+// is the first. The text of a file that is not there is empty. One that cannot
+// be read, for want of a descriptor perhaps, has not changed yet.
 func (w *watchedFile) look(now int64) (text string, changed bool) {
 	if !w.mu.TryLock() {
 		return "", false // somebody else looks
@@ -47,7 +48,7 @@ func (w *watchedFile) look(now int64) (text string, changed bool) {
 	}
 	b, err := os.ReadFile(w.path)
 	if err != nil {
-		w.size = -1 // so that it is looked at again
+		w.size = -2 // so that it is looked at again
 	}
-	return string(b), true
+	return string(b), err == nil
 }
