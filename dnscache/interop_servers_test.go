@@ -4,6 +4,8 @@ package dnscache_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -30,6 +32,9 @@ type product struct {
 	args    []string // {{.Conf}} is the file made of conf
 	conf    string
 
+	tls       bool // it speaks DNS over TLS and HTTPS, too
+	impatient bool // conf has it close a connection after a second without use
+
 	// Asked for both families of a name at once, it may tell of one that
 	// the name does not exist, and of the other that it has no address.
 	confused bool
@@ -37,7 +42,7 @@ type product struct {
 
 var products = []product{
 	{
-		command: "unbound", pkg: "unbound", version: "-V",
+		command: "unbound", pkg: "unbound", version: "-V", tls: true, impatient: true,
 		args: []string{"-d", "-p", "-c", "{{.Conf}}"},
 		conf: `
 server:
@@ -50,6 +55,13 @@ server:
   verbosity: 1
   do-ip6: no
   interface: 127.0.0.1@{{.DNS}}
+  interface: 127.0.0.1@{{.TLS}}
+  interface: 127.0.0.1@{{.HTTPS}}
+  tls-port: {{.TLS}}
+  https-port: {{.HTTPS}}
+  tls-service-pem: "{{.Dir}}/cert.pem"
+  tls-service-key: "{{.Dir}}/key.pem"
+  tcp-idle-timeout: 1000
   do-not-query-localhost: no
   module-config: "iterator"
 remote-control:
@@ -60,15 +72,25 @@ stub-zone:
 `,
 	},
 	{
-		command: "named", pkg: "bind9", version: "-v",
+		command: "named", pkg: "bind9", version: "-v", tls: true, impatient: true,
 		args: []string{"-g", "-n", "2", "-c", "{{.Conf}}"},
 		conf: `
+tls certified {
+  cert-file "{{.Dir}}/cert.pem";
+  key-file "{{.Dir}}/key.pem";
+};
+http endpoint {
+  endpoints { "/dns-query"; };
+};
 options {
   directory "{{.Dir}}";
   pid-file none;
   lock-file none;
   session-keyfile none;
   listen-on port {{.DNS}} { 127.0.0.1; };
+  listen-on port {{.TLS}} tls certified { 127.0.0.1; };
+  listen-on port {{.HTTPS}} tls certified http endpoint { 127.0.0.1; };
+  tcp-idle-timeout 10;
   listen-on-v6 { none; };
   allow-query { 127.0.0.1; };
   dnssec-validation no;
@@ -99,7 +121,7 @@ server=/interop.example/{{.AuthorityIP}}#{{.AuthorityPort}}
 `,
 	},
 	{
-		command: "kresd", pkg: "knot-resolver", version: "--version",
+		command: "kresd", pkg: "knot-resolver", version: "--version", tls: true,
 		args: []string{"-n", "-c", "{{.Conf}}", "{{.Dir}}"},
 		conf: `
 for _, m in ipairs({'priming', 'ta_update', 'ta_signal_query', 'detect_time_skew'}) do
@@ -107,7 +129,10 @@ for _, m in ipairs({'priming', 'ta_update', 'ta_signal_query', 'detect_time_skew
 end
 trust_anchors.remove('.')
 net.ipv6 = false
+net.tls('{{.Dir}}/cert.pem', '{{.Dir}}/key.pem')
 net.listen('127.0.0.1', {{.DNS}}, { kind = 'dns' })
+net.listen('127.0.0.1', {{.TLS}}, { kind = 'tls' })
+net.listen('127.0.0.1', {{.HTTPS}}, { kind = 'doh2' })
 cache.open(10 * MB, 'lmdb://{{.Dir}}/cache')
 policy.add(policy.suffix(policy.STUB('{{.AuthorityIP}}@{{.AuthorityPort}}'), {todname('interop.example.')}))
 `,
@@ -118,12 +143,13 @@ policy.add(policy.suffix(policy.STUB('{{.AuthorityIP}}@{{.AuthorityPort}}'), {to
 type settings struct {
 	Dir, Conf, User            string
 	AuthorityIP, AuthorityPort string
-	DNS                        int // port
+	DNS, TLS, HTTPS            int // ports
 }
 
 // A recursor is a running nameserver.
 type recursor struct {
 	settings
+	roots  *x509.CertPool // of its certificate, if it has one
 	output syncBuffer
 	exited chan struct{} // closed when the process has ended
 }
@@ -136,6 +162,10 @@ func (p product) start(t *testing.T, a *authority) *recursor {
 	r.Dir = t.TempDir()
 	r.Conf = filepath.Join(r.Dir, "conf")
 	r.DNS = freePort(t)
+	if p.tls {
+		r.TLS, r.HTTPS = freePort(t), freePort(t)
+		r.roots = writeCertificate(t, r.Dir)
+	}
 	r.AuthorityIP, r.AuthorityPort, _ = net.SplitHostPort(a.addr)
 	if u, err := user.Current(); err == nil {
 		r.User = u.Username
@@ -263,6 +293,16 @@ func (r *recursor) ask(addr string) error {
 		case m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1:
 			return errors.New(m.String())
 		}
+	}
+	if r.roots == nil {
+		return nil
+	}
+	for _, port := range []int{r.TLS, r.HTTPS} {
+		conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{RootCAs: r.roots})
+		if err != nil {
+			return err
+		}
+		conn.Close()
 	}
 	return nil
 }

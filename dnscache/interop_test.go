@@ -4,13 +4,16 @@ package dnscache_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,10 +78,19 @@ type form struct{ name, server string }
 // forms puts UDP first: dnsmasq 2.90 forgets links of a chain of aliases, and
 // their TTL, when it has learned of them over TCP.
 func (r *recursor) forms() []form {
-	return []form{
+	forms := []form{
 		{"UDP", fmt.Sprintf("127.0.0.1:%d", r.DNS)},
 		{"TCP", fmt.Sprintf("tcp://127.0.0.1:%d", r.DNS)},
 	}
+	if r.roots == nil {
+		return forms
+	}
+	return append(forms,
+		form{"TLS", fmt.Sprintf("tls://127.0.0.1:%d", r.TLS)},
+		form{"TLS/Name", fmt.Sprintf("tls://127.0.0.1:%d#dns.test", r.TLS)},
+		form{"HTTPS", fmt.Sprintf("https://127.0.0.1:%d/dns-query", r.HTTPS)},
+		form{"HTTPS/Name", fmt.Sprintf("https://dns.test:%d/dns-query#127.0.0.1", r.HTTPS)},
+	)
 }
 
 func TestInterop(t *testing.T) {
@@ -91,16 +103,20 @@ func TestInterop(t *testing.T) {
 			t.Parallel()
 			srv := p.start(t, auth)
 			for _, f := range srv.forms() {
-				t.Run(f.name, func(t *testing.T) { testInterop(t, p, f) })
+				t.Run(f.name, func(t *testing.T) { testInterop(t, p, srv, f) })
 			}
+			if p.tls {
+				t.Run("WrongCertificate", func(t *testing.T) { testWrongCertificate(t, srv) })
+			}
+			t.Run("IdleConnection", func(t *testing.T) { testIdleConnection(t, p, srv) })
 		})
 	}
 }
 
-func testInterop(t *testing.T, p product, f form) {
+func testInterop(t *testing.T, p product, srv *recursor, f form) {
 	for _, tc := range interopCases {
 		t.Run(tc.name, func(t *testing.T) {
-			r := interopResolver(t, f.server)
+			r := interopResolver(t, srv, f, nil)
 			host := tc.host + ".interop.example"
 			got, err := r.LookupNetIP(t.Context(), tc.network, host)
 			checkAddrs(t, got, tc.want, tc.most)
@@ -117,12 +133,21 @@ func testInterop(t *testing.T, p product, f form) {
 			}
 		})
 	}
-	t.Run("ManyAtOnce", func(t *testing.T) { testInteropMany(t, f.server) })
+	t.Run("ManyAtOnce", func(t *testing.T) { testInteropMany(t, srv, f) })
 }
 
-func interopResolver(t *testing.T, server string) *dnscache.Resolver {
+// interopResolver returns a resolver that asks srv; changed changes its
+// options, unless it is nil.
+func interopResolver(t *testing.T, srv *recursor, f form, changed func(*dnscache.Options)) *dnscache.Resolver {
 	t.Helper()
-	r, err := dnscache.New(&dnscache.Options{Servers: []string{server}, HostsFile: os.DevNull, MinTTL: -1, Timeout: 5 * time.Second})
+	o := &dnscache.Options{Servers: []string{f.server}, HostsFile: os.DevNull, MinTTL: -1, Timeout: 5 * time.Second}
+	if srv.roots != nil {
+		o.TLSConfig = &tls.Config{RootCAs: srv.roots}
+	}
+	if changed != nil {
+		changed(o)
+	}
+	r, err := dnscache.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,11 +196,15 @@ func checkError(t *testing.T, err error, kinds []hostwise.Kind, rcode int) {
 	}
 }
 
-// testInteropMany looks up many names at once: none is lost. The questions
-// fit into the receive buffer that Linux gives to a socket.
-func testInteropMany(t *testing.T, server string) {
-	const names = 100
-	r := interopResolver(t, server)
+// testInteropMany looks up many names at once: none is lost. Over UDP the
+// questions fit into the receive buffer that Linux gives to a socket.
+func testInteropMany(t *testing.T, srv *recursor, f form) {
+	names := 500
+	if f.name == "UDP" {
+		names = 100
+	}
+	w := newWatcher()
+	r := interopResolver(t, srv, f, func(o *dnscache.Options) { o.Dial = w.dial })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -188,4 +217,81 @@ func testInteropMany(t *testing.T, server string) {
 		})
 	}
 	wg.Wait()
+	if n := w.dials.Load(); n > 16 {
+		t.Errorf("%d connections for %d queries at once, want 16 at most", n, r.Stats().Queries)
+	}
+}
+
+// testIdleConnection checks that one connection serves many lookups, and that
+// the next one does not suffer when the server has closed it for want of use.
+func testIdleConnection(t *testing.T, p product, srv *recursor) {
+	const lookups = 10
+	lookup := func(f form, r *dnscache.Resolver, i int) {
+		if _, err := r.LookupNetIP(t.Context(), "ip", fmt.Sprintf("idle%d.many.interop.example", i)); err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
+	}
+	var again []func()
+	for _, f := range srv.forms()[1:] {
+		w := newWatcher()
+		r := interopResolver(t, srv, f, func(o *dnscache.Options) { o.Dial = w.dial })
+		for i := range lookups {
+			lookup(f, r, i)
+		}
+		if n := w.dials.Load(); n > 2 {
+			t.Errorf("%s: %d connections for %d queries, want 1 or 2", f.name, n, 2*lookups)
+		}
+		again = append(again, func() {
+			w.awaitEnd(t, f)
+			lookup(f, r, lookups)
+		})
+	}
+	if !p.impatient {
+		return
+	}
+	for _, f := range again {
+		f()
+	}
+}
+
+// A watcher knows how many connections were made, and when they end.
+type watcher struct {
+	dials atomic.Int32
+	ended chan struct{}
+}
+
+func newWatcher() *watcher { return &watcher{ended: make(chan struct{}, 1000)} }
+
+func (w *watcher) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	w.dials.Add(1)
+	return &watchedConn{Conn: conn, ended: w.ended}, nil
+}
+
+// awaitEnd waits until all connections have ended, for less than the 10 s
+// after which the resolver itself closes idle ones.
+func (w *watcher) awaitEnd(t *testing.T, f form) {
+	t.Helper()
+	late := time.After(8 * time.Second)
+	for range w.dials.Load() {
+		select {
+		case <-w.ended:
+		case <-late:
+			t.Fatalf("%s: the server has not closed an idle connection after 8 s", f.name)
+		}
+	}
+}
+
+type watchedConn struct {
+	net.Conn
+	ended chan<- struct{}
+	once  sync.Once
+}
+
+func (c *watchedConn) Close() error {
+	c.once.Do(func() { c.ended <- struct{}{} })
+	return c.Conn.Close()
 }
