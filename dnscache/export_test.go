@@ -52,3 +52,15 @@ func (r *Resolver) UnderWay() (flights, due int) {
 	defer r.mu.Unlock()
 	return len(r.flights), len(r.schedule)
 }
+
+// TTL is for how long the cache took in what it has of host and network, and
+// 0 if it has nothing.
+func (r *Resolver) TTL(network, host string) time.Duration {
+	want, _ := familiesOf(network)
+	for f, rec := range r.cache.records(host) {
+		if want[f] && rec != nil {
+			return rec.ttl
+		}
+	}
+	return 0
+}
