@@ -39,6 +39,7 @@ func (r *Resolver) newHTTPSExchange(n serverName, config *tls.Config, timeout ti
 		TLSHandshakeTimeout: timeout,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: maxStreams,
+		MaxConnsPerHost:     maxStreams, // else net/http dials for each query that comes before the first connection stands
 		IdleConnTimeout:     streamIdle,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: timeout, PingTimeout: timeout},
 	}
