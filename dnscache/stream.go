@@ -139,8 +139,12 @@ func (r *Resolver) dialStream(s *server) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.timeout())
 	defer cancel()
 	conn, err := r.opt.Dial(ctx, "tcp", s.addr)
-	if err != nil || s.tls == nil {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	conn = ackAtOnce(conn)
+	if s.tls == nil {
+		return conn, nil
 	}
 	secure := tls.Client(conn, s.tls)
 	if err := secure.HandshakeContext(ctx); err != nil {
