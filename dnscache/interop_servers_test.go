@@ -35,6 +35,10 @@ type product struct {
 	tls       bool // it speaks DNS over TLS and HTTPS, too
 	impatient bool // conf has it close a connection after a second without use
 
+	// It mixes up the requests of a busy HTTP/2 connection: the answer to
+	// one is given to another, or none.
+	singleHTTPS bool
+
 	// Asked for both families of a name at once, it may tell of one that
 	// the name does not exist, and of the other that it has no address.
 	confused bool
@@ -122,7 +126,8 @@ server=/interop.example/{{.AuthorityIP}}#{{.AuthorityPort}}
 	},
 	{
 		command: "kresd", pkg: "knot-resolver", version: "--version", tls: true,
-		args: []string{"-n", "-c", "{{.Conf}}", "{{.Dir}}"},
+		args:        []string{"-n", "-c", "{{.Conf}}", "{{.Dir}}"},
+		singleHTTPS: true,
 		conf: `
 for _, m in ipairs({'priming', 'ta_update', 'ta_signal_query', 'detect_time_skew'}) do
   modules.unload(m)
@@ -195,7 +200,7 @@ func (p product) start(t *testing.T, a *authority) *recursor {
 	t.Cleanup(func() { // t.Context has ended
 		<-r.exited
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", p.command, r.output.String())
+			t.Logf("output of %s:\n%s", p.command, r.output.tail(4000))
 		}
 	})
 	r.awaitReady(t)
@@ -319,8 +324,10 @@ func (s *syncBuffer) Write(p []byte) (int, error) {
 	return s.b.Write(p)
 }
 
-func (s *syncBuffer) String() string {
+// tail returns the last n bytes.
+func (s *syncBuffer) tail(n int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.b.String()
+	b := s.b.Bytes()
+	return string(b[max(0, len(b)-n):])
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -133,7 +134,9 @@ func testInterop(t *testing.T, p product, srv *recursor, f form) {
 			}
 		})
 	}
-	t.Run("ManyAtOnce", func(t *testing.T) { testInteropMany(t, srv, f) })
+	if !p.singleHTTPS || !strings.HasPrefix(f.name, "HTTPS") {
+		t.Run("ManyAtOnce", func(t *testing.T) { testInteropMany(t, srv, f) })
+	}
 }
 
 // interopResolver returns a resolver that asks srv; changed changes its
@@ -199,7 +202,7 @@ func checkError(t *testing.T, err error, kinds []hostwise.Kind, rcode int) {
 // testInteropMany looks up many names at once: none is lost. Over UDP the
 // questions fit into the receive buffer that Linux gives to a socket.
 func testInteropMany(t *testing.T, srv *recursor, f form) {
-	names := 500
+	names := 200
 	if f.name == "UDP" {
 		names = 100
 	}
@@ -207,36 +210,48 @@ func testInteropMany(t *testing.T, srv *recursor, f form) {
 	r := interopResolver(t, srv, f, func(o *dnscache.Options) { o.Dial = w.dial })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
+	want := addrs("2001:db8::7", "192.0.2.7")
+	failed := make(chan string, names)
 	var wg sync.WaitGroup
 	for i := range names {
 		wg.Go(func() {
-			got, err := r.LookupNetIP(ctx, "ip", fmt.Sprintf("host%d.many.interop.example", i))
-			if want := addrs("2001:db8::7", "192.0.2.7"); err != nil || !slices.Equal(got, want) {
-				t.Errorf("host%d: got %v, %v, want %v", i, got, err, want)
+			host := fmt.Sprintf("host%d.many.interop.example", i)
+			if got, err := r.LookupNetIP(ctx, "ip", host); err != nil || !slices.Equal(got, want) {
+				failed <- fmt.Sprintf("%s: got %v, %v, want %v", host, got, err, want)
 			}
 		})
 	}
 	wg.Wait()
+	if n := len(failed); n > 0 {
+		t.Errorf("%d of %d lookups failed; %s", n, names, <-failed)
+	}
 	if n := w.dials.Load(); n > 16 {
 		t.Errorf("%d connections for %d queries at once, want 16 at most", n, r.Stats().Queries)
 	}
 }
 
-// testIdleConnection checks that one connection serves many lookups, and that
-// the next one does not suffer when the server has closed it for want of use.
+// testIdleConnection checks that one connection serves many lookups without
+// delay, and that the next one does not suffer when the server has closed it
+// for want of use.
 func testIdleConnection(t *testing.T, p product, srv *recursor) {
 	const lookups = 10
-	lookup := func(f form, r *dnscache.Resolver, i int) {
+	lookup := func(f form, r *dnscache.Resolver, i int) time.Duration {
+		start := time.Now()
 		if _, err := r.LookupNetIP(t.Context(), "ip", fmt.Sprintf("idle%d.many.interop.example", i)); err != nil {
 			t.Errorf("%s: %v", f.name, err)
 		}
+		return time.Since(start)
 	}
 	var again []func()
 	for _, f := range srv.forms()[1:] {
 		w := newWatcher()
 		r := interopResolver(t, srv, f, func(o *dnscache.Options) { o.Dial = w.dial })
+		fastest := time.Hour
 		for i := range lookups {
-			lookup(f, r, i)
+			fastest = min(fastest, lookup(f, r, i))
+		}
+		if fastest > 30*time.Millisecond {
+			t.Errorf("%s: the fastest of %d lookups took %v: a delayed acknowledgement?", f.name, lookups, fastest)
 		}
 		if n := w.dials.Load(); n > 2 {
 			t.Errorf("%s: %d connections for %d queries, want 1 or 2", f.name, n, 2*lookups)
@@ -289,6 +304,10 @@ type watchedConn struct {
 	net.Conn
 	ended chan<- struct{}
 	once  sync.Once
+}
+
+func (c *watchedConn) SyscallConn() (syscall.RawConn, error) {
+	return c.Conn.(syscall.Conn).SyscallConn()
 }
 
 func (c *watchedConn) Close() error {
