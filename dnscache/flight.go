@@ -331,7 +331,7 @@ func (r *Resolver) probe(q *query) {
 // send puts q on its way.
 func (r *Resolver) send(q *query) {
 	r.counters.queries.Add(1)
-	q.message = appendQuery(q.room[:0], q.flight.name, q.flight.family, !q.server.noEDNS.Load())
+	q.message = appendQuery(q.room[:0], q.flight.name, q.flight.family, r.form(q))
 	switch {
 	case q.server.protocol == overHTTPS:
 		r.sendHTTPS(q)
@@ -342,6 +342,22 @@ func (r *Resolver) send(q *query) {
 			r.sendFailed(q, err)
 		}
 	}
+}
+
+// form is what the message of q is to be like.
+func (r *Resolver) form(q *query) queryForm {
+	s := q.server
+	form := queryForm{edns: !s.noEDNS.Load(), padded: s.protocol >= overTLS}
+	if s.protocol != overUDP || q.tcp {
+		return form
+	}
+	form.mixedCase = r.opt.RandomizeCase
+	if r.opt.Cookies {
+		s.mu.Lock()
+		form.cookie = s.cookies.cookie()
+		s.mu.Unlock()
+	}
+	return form
 }
 
 // replace puts a copy of q in its place, to be sent; nil if the flight is

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"time"
@@ -30,24 +31,75 @@ const (
 
 func (f family) qtype() uint16 { return [...]uint16{dns.TypeAAAA, dns.TypeA}[f] }
 
+// A queryForm is what varies about query messages.
+type queryForm struct {
+	edns      bool   // with an OPT record; servers that do not know EDNS get none (RFC 6891, section 7)
+	cookie    []byte // RFC 7873, section 4; needs edns
+	padded    bool   // RFC 7830; needs edns
+	mixedCase bool   // letters of the name are upper or lower case at random
+}
+
+const (
+	optSize      = 11  // of an OPT record without options: RFC 6891, section 6.1.2
+	optionHeader = 4   // the code and the length of an option
+	paddedTo     = 128 // bytes, or a multiple: RFC 8467, section 4.1
+)
+
 // appendQuery appends the query message for a normalized name to b, without
-// an id. The second form, without the OPT record, is for servers that do not
-// know EDNS (RFC 6891, section 7).
-func appendQuery(b []byte, name string, f family, edns bool) []byte {
+// an id.
+func appendQuery(b []byte, name string, f family, form queryForm) []byte {
+	start := len(b)
 	b = append(b, 0, 0, flagRD>>8, 0, 0, 1, 0, 0, 0, 0, 0, 0) // one question: RFC 1035, section 4.1.1
-	if edns {
-		b[len(b)-1] = 1 // ARCOUNT
-	}
 	for more := true; more; {
 		var label string
 		label, name, more = strings.Cut(name, ".")
 		b = append(append(b, byte(len(label))), label...)
 	}
-	b = append(b, 0, 0, byte(f.qtype()), 0, dns.ClassINET)
-	if edns {
-		b = append(b, 0, 0, byte(dns.TypeOPT), udpSize>>8, udpSize&0xff, 0, 0, 0, 0, 0, 0) // RFC 6891, section 6.1.2
+	if form.mixedCase {
+		mixCase(b[start+headerSize:])
 	}
+	b = append(b, 0, 0, byte(f.qtype()), 0, dns.ClassINET)
+	if !form.edns {
+		return b
+	}
+	b[start+headerSize-1] = 1                                                          // ARCOUNT
+	b = append(b, 0, 0, byte(dns.TypeOPT), udpSize>>8, udpSize&0xff, 0, 0, 0, 0, 0, 0) // RFC 6891, section 6.1.2
+	options := len(b)
+	if form.cookie != nil {
+		b = append(appendOption(b, dns.EDNS0COOKIE, len(form.cookie)), form.cookie...)
+	}
+	if form.padded {
+		n := paddedTo - (len(b)-start+optionHeader)%paddedTo
+		b = append(appendOption(b, dns.EDNS0PADDING, n%paddedTo), make([]byte, n%paddedTo)...)
+	}
+	binary.BigEndian.PutUint16(b[options-2:], uint16(len(b)-options))
 	return b
+}
+
+func appendOption(b []byte, code uint16, size int) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, code), uint16(size))
+}
+
+// mixCase turns letters of a packed lower-case name into upper case, each as
+// a coin falls: draft-vixie-dnsext-dns0x20.
+func mixCase(name []byte) {
+	var coins uint64
+	for i, c := range name {
+		if i%64 == 0 {
+			coins = rand.Uint64()
+		}
+		if 'a' <= c && c <= 'z' && coins&1 == 1 {
+			name[i] = c - 'a' + 'A'
+		}
+		coins >>= 1
+	}
+}
+
+// sameCase reports whether a reply that matches the query has its question in
+// the same case.
+func sameCase(query, reply []byte) bool {
+	q := question(query)
+	return bytes.Equal(reply[headerSize:headerSize+len(q)], q)
 }
 
 // hasOPT reports whether a packed query has the OPT record.

@@ -3,6 +3,7 @@ package dnscache
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"reflect"
@@ -193,7 +194,7 @@ func TestNegativeTTL(t *testing.T) {
 
 // RFC 5452, section 9.
 func TestMatches(t *testing.T) {
-	query := appendQuery(nil, "a.test", v4, true)
+	query := appendQuery(nil, "a.test", v4, queryForm{edns: true})
 	good := reply(t, v4, nil)
 	changed := func(change func(b []byte) []byte) []byte { return change(slices.Clone(good)) }
 	for _, tt := range []struct {
@@ -231,8 +232,34 @@ func TestAppendQuery(t *testing.T) {
 			}
 		}
 	}
-	if b := appendQuery([]byte("x"), "a.test", v4, true); b[0] != 'x' {
+	if b := appendQuery([]byte("x"), "a.test", v4, queryForm{edns: true}); b[0] != 'x' {
 		t.Error("appendQuery does not append")
+	}
+}
+
+// RFC 8467, section 4.1: queries are padded to a multiple of 128 bytes.
+func TestAppendQuery_Options(t *testing.T) {
+	for n := 1; n <= 200; n++ {
+		name := strings.Repeat("a.", n/2) + strings.Repeat("a", n%2+1)
+		for _, cookie := range [][]byte{nil, make([]byte, 8), make([]byte, 40)} {
+			b := appendQuery(nil, name, v4, queryForm{edns: true, cookie: cookie, padded: true, mixedCase: true})
+			var m dns.Msg
+			if err := m.Unpack(b); err != nil || m.IsEdns0() == nil || len(b)%128 != 0 {
+				t.Fatalf("%q, a cookie of %d: %d bytes, %v, want a query with OPT in a multiple of 128 bytes", name, len(cookie), len(b), err)
+			}
+			if !strings.EqualFold(m.Question[0].Name, name+".") || m.Question[0].Qtype != dns.TypeA {
+				t.Errorf("%q: question %v", name, m.Question[0])
+			}
+			var got []byte
+			for _, o := range m.IsEdns0().Option {
+				if c, ok := o.(*dns.EDNS0_COOKIE); ok {
+					got, _ = hex.DecodeString(c.Cookie)
+				}
+			}
+			if !bytes.Equal(got, cookie) {
+				t.Errorf("%q: cookie %x, want %x", name, got, cookie)
+			}
+		}
 	}
 }
 
@@ -247,7 +274,7 @@ func checkQuery(t *testing.T, name string, f family, edns bool) {
 		m.SetEdns0(1232, false)
 	}
 	want, err := m.Pack()
-	if got := appendQuery(nil, name, f, edns); err != nil || !bytes.Equal(got, want) {
+	if got := appendQuery(nil, name, f, queryForm{edns: edns}); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("query for %q: %x, want %x, %v", name, got, want, err)
 	}
 	if got := len(question(want)); got != 1+len(name)+1+4 {
@@ -283,7 +310,7 @@ func FuzzParseReply(f *testing.F) {
 		if is6 {
 			fam = v6
 		}
-		query := appendQuery(nil, "a.test", fam, true)
+		query := appendQuery(nil, "a.test", fam, queryForm{edns: true})
 		checkReply(t, query, b, fam)
 		if len(b) < headerSize {
 			return

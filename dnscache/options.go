@@ -43,6 +43,17 @@ type Options struct {
 	// system's roots, TLS 1.2 or newer, sessions resumed.
 	TLSConfig *tls.Config
 
+	// RandomizeCase asks over UDP in upper and lower case at random
+	// (draft-vixie-dnsext-dns0x20), which a forged reply would have to guess.
+	// A reply in another case moves the question to TCP. Off by default:
+	// ports and ids are random anyway, and a few servers do not keep the case.
+	RandomizeCase bool
+
+	// Cookies sends DNS cookies over UDP (RFC 7873). From a server that has
+	// once given its own, replies without the right cookie are not accepted.
+	// Off by default: it makes each message 12 to 44 bytes longer.
+	Cookies bool
+
 	// Timeout is how long one try waits, and Tries how many tries there are:
 	// a lookup takes at most Timeout times Tries. Within that time every
 	// server is asked at most Tries times, the first repetition coming after

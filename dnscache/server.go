@@ -36,6 +36,7 @@ type server struct {
 	answered  uint64
 	pool      socketPool
 	streams   []*stream
+	cookies   cookieJar
 }
 
 // newServer reads one of the forms of Options.Servers.
@@ -44,7 +45,7 @@ func (r *Resolver) newServer(name string, timeout time.Duration) (*server, error
 	if err != nil {
 		return nil, err
 	}
-	s := &server{protocol: n.protocol, addr: n.addrs[0].String(), name: n.addrs[0].String()}
+	s := &server{protocol: n.protocol, addr: n.addrs[0].String(), name: n.addrs[0].String(), cookies: cookieJar{client: newCookie()}}
 	if s.protocol < overTLS {
 		return s, nil
 	}

@@ -119,7 +119,7 @@ func TestQuery_AbandonMakesRoom(t *testing.T) {
 	s := &server{}
 	u := &udpSocket{inFlight: newInFlight(s), expiry: at(time.Minute)}
 	s.pool.open = []*udpSocket{u}
-	message := appendQuery(nil, "a.test", v4, true)
+	message := appendQuery(nil, "a.test", v4, queryForm{edns: true})
 	var sent, waiting []*query
 	for range maxInFlight {
 		q := &query{server: s, message: message}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 const (
@@ -30,6 +32,7 @@ type query struct {
 	sent    time.Time
 	on      *inFlight // the connection; nil over HTTPS
 	id      uint16
+	again   bool          // after BADCOOKIE
 	forged  uint64        // udpSocket.forged at the time of sending
 	age     time.Duration // an HTTP cache has kept the reply for
 	cancel  func()        // nil, or ends the exchange
@@ -128,6 +131,9 @@ func (r *Resolver) openSocket(s *server) (*udpSocket, error) {
 	if c, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 		_ = c.SetReadBuffer(receiveBuffer) // the system's limit may be lower: then that
 	}
+	s.mu.Lock()
+	s.cookies.moved(conn.LocalAddr())
+	s.mu.Unlock()
 	u := &udpSocket{inFlight: newInFlight(s), conn: conn, expiry: time.Now().Add(socketLifetime)}
 	if !r.own(func() { r.readSocket(u) }, conn) {
 		conn.Close()
@@ -182,18 +188,35 @@ func (u *udpSocket) finished(now, old time.Time) bool {
 // dropped, and waiting goes on.
 func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
 	q := u.find(packet)
-	if q == nil {
+	verdict := cookieGood
+	if q != nil && r.opt.Cookies {
+		verdict = q.server.checkCookie(packet)
+	}
+	switch {
+	case q == nil, verdict == cookieBad:
 		r.forged(u)
 		return
-	}
-	if isTruncated(packet) {
+	case verdict == cookieStale && !q.again:
+		q.answered(now)
+		r.queryDone(q, dns.RcodeBadCookie, nil)
+		if again := r.replace(q); again != nil {
+			again.again = true
+			r.send(again)
+		}
+	case verdict == cookieStale, r.opt.RandomizeCase && !sameCase(q.message, packet): // TCP needs neither
+		u.remove(q)
+		r.queryDone(q, 0, errForged)
+		r.viaTCP(q)
+	case isTruncated(packet):
 		q.answered(now)
 		r.queryDone(q, 0, errTruncated)
 		r.viaTCP(q)
-	} else if res, ok := r.accept(q, packet, now); !ok {
-		r.note(q, res)
-		r.forged(u)
-		return
+	default:
+		if res, ok := r.accept(q, packet, now); !ok {
+			r.note(q, res)
+			r.forged(u)
+			return
+		}
 	}
 	r.sendWaiting(u.server)
 }
