@@ -146,14 +146,15 @@ func TestLookup_Traced(t *testing.T) {
 			DNSDone: func(i httptrace.DNSDoneInfo) {
 				mu.Lock()
 				defer mu.Unlock()
-				e := "done"
+				var e strings.Builder
+				e.WriteString("done")
 				for _, a := range i.Addrs {
-					e += " " + a.String()
+					e.WriteString(" " + a.String())
 				}
 				if i.Coalesced {
-					e += " coalesced"
+					e.WriteString(" coalesced")
 				}
-				events = append(events, e+" "+string(hostwise.KindOf(i.Err)))
+				events = append(events, e.String()+" "+string(hostwise.KindOf(i.Err)))
 			},
 		})
 		var wg sync.WaitGroup
