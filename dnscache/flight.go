@@ -15,6 +15,7 @@ const (
 	retransmitAfter = 400 * time.Millisecond // a lost packet costs this
 	retransmitBurst = 20                     // retransmissions free of
 	retransmitShare = 10                     // the budget: one in ten queries
+	maxUDPSends     = 3                      // of a question to one server, then it is asked over TCP: RFC 9520, section 3.1
 	lateAnswersFor  = time.Second            // a flight nobody waits for any more may still fill the cache
 	firstFailureTTL = time.Second            // RFC 9520, section 3.2
 	lastFailureTTL  = 5 * time.Minute
@@ -265,9 +266,9 @@ func (r *Resolver) plan(f *flight, now time.Time) *query {
 	if f.sends > 0 {
 		q = &query{}
 	}
-	q.flight, q.server, q.tcp, q.sent = f, f.servers[i], f.tcp, now
 	f.sends++
 	f.asked[i]++
+	q.flight, q.server, q.tcp, q.sent = f, f.servers[i], f.tcp || f.asked[i] > maxUDPSends, now
 	f.queries = append(f.queries, q)
 	// Each server is asked once at the first pace; then the pace doubles.
 	gap := min(retransmitAfter, f.timeout/5) << (f.sends / max(len(f.servers), 2))
@@ -311,7 +312,7 @@ func (f *flight) nextServer() (best int) {
 func (f *flight) onItsWay() (until time.Time) {
 	s := f.servers[f.nextServer()]
 	for _, q := range f.queries {
-		if q.server == s && (f.tcp || s.protocol != overUDP) {
+		if q.server == s && (q.tcp || s.protocol != overUDP) {
 			until = q.sent.Add(f.timeout)
 		}
 	}
@@ -353,7 +354,7 @@ func (r *Resolver) replace(q *query) *query {
 	if f.over {
 		return nil
 	}
-	again := &query{flight: f, server: q.server, tcp: f.tcp, sent: time.Now()}
+	again := &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, sent: time.Now()}
 	if i := slices.Index(f.queries, q); i >= 0 {
 		f.queries[i] = again
 	}
@@ -479,7 +480,7 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 	var again *query
 	switch {
 	case retry:
-		again = &query{flight: f, server: q.server, tcp: f.tcp, sent: now}
+		again = &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, sent: now}
 		f.queries = append(f.queries, again)
 	case r.mayAskAgain(f):
 		again = r.plan(f, now)
