@@ -167,6 +167,9 @@ func TestEntry_TakesRefreshOnceInTheLastTenth(t *testing.T) {
 	if e.takeRefresh(v6, int64(995*time.Second)) {
 		t.Error("a negative answer is refreshed ahead")
 	}
+	if newEntry("a.test", [2]*record{v4: rec}).takeRefresh(v4, rec.expires) {
+		t.Error("what has expired is refreshed ahead")
+	}
 }
 
 // An error comes out of the cache as it went in, but for the cause.
