@@ -128,10 +128,10 @@ func TestCache_ReadersSeeWholeRecords(t *testing.T) {
 	hits := make([]int, 2)
 	for r := range hits {
 		readers.Go(func() {
-			for i := r; ; i = (i + 11) % names {
+			for i, left := r, names; left > 0; i = (i + 11) % names {
 				select {
 				case <-stop:
-					return
+					left-- // once through what is there in the end
 				default:
 				}
 				e := c.get(name(i))
@@ -166,6 +166,9 @@ func TestEntry_TakesRefreshOnceInTheLastTenth(t *testing.T) {
 	}
 	if e.takeRefresh(v6, int64(995*time.Second)) {
 		t.Error("a negative answer is refreshed ahead")
+	}
+	if newEntry("a.test", [2]*record{v4: rec}).takeRefresh(v4, rec.expires) {
+		t.Error("what has expired is refreshed ahead")
 	}
 }
 

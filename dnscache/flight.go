@@ -15,6 +15,7 @@ const (
 	retransmitAfter = 400 * time.Millisecond // a lost packet costs this
 	retransmitBurst = 20                     // retransmissions free of
 	retransmitShare = 10                     // the budget: one in ten queries
+	maxUDPSends     = 3                      // of a question to one server, then it is asked over TCP: RFC 9520, section 3.1
 	lateAnswersFor  = time.Second            // a flight nobody waits for any more may still fill the cache
 	firstFailureTTL = time.Second            // RFC 9520, section 3.2
 	lastFailureTTL  = 5 * time.Minute
@@ -75,8 +76,8 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, firs
 	if f := r.flights[k]; f != nil {
 		f.waiters = append(f.waiters, w)
 		f.deadline = f.start.Add(f.lookupTime())
-		if f.stale == nil { // of a refresh, perhaps, that was begun in time
-			if f.stale = r.staleAnswer(k, r.clock.of(now)); f.stale != nil {
+		if f.ahead && f.stale == nil { // the answer has run out since the refresh began
+			if f.stale = r.staleAnswer(k, r.cache.record(k.name, k.family), r.clock.of(now)); f.stale != nil {
 				r.reschedule(f, minTime(f.next, f.start.Add(patience)))
 			}
 		}
@@ -87,7 +88,7 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, firs
 	if old.valid(r.clock.of(now)) {
 		return old, nil
 	}
-	return nil, r.takeOff(k, w, r.staleAnswer(k, r.clock.of(now)), now)
+	return nil, r.takeOff(k, w, r.staleAnswer(k, old, r.clock.of(now)), now)
 }
 
 // refresh asks for k again although it is in the cache.
@@ -195,14 +196,14 @@ func (r *Resolver) remember(k flightKey, rec *record) *record {
 		return rec
 	}
 	now := r.clock.exact()
-	old, out := r.cache.record(k.name, k.family), r.staleAnswer(k, now)
+	old := r.cache.record(k.name, k.family)
 	_, ours := failure.Local(rec.err.Err)
 	ours = ours || errors.Is(rec.err.Err, net.ErrClosed)
 	switch {
 	case old.valid(now) && old.state != failed:
 		return old
-	case out != nil:
-		return r.useStale(k, out, now)
+	case r.staleAnswer(k, old, now) != nil:
+		return r.useStale(k, old, now)
 	case ours:
 		return rec
 	}
@@ -241,18 +242,18 @@ func (r *Resolver) usableStale(rec *record, now int64) bool {
 	return rec != nil && r.opt.MaxStale > 0 && rec.staleAge(now) <= r.opt.MaxStale
 }
 
-// staleAnswer returns what the cache has for k that is out of date, but will
-// do: addresses or, of a name that has them in the other family, that there
-// are none; or nil.
-func (r *Resolver) staleAnswer(k flightKey, now int64) *record {
-	records := r.cache.records(k.name)
-	rec, other := records[k.family], records[1-k.family]
+// staleAnswer returns old, what the cache has for k, if it will do although it
+// is out of date: addresses or, of a name that has them in the other family,
+// that there are none. If not, it returns nil.
+func (r *Resolver) staleAnswer(k flightKey, old *record, now int64) *record {
 	switch {
-	case !r.usableStale(rec, now):
-	case rec.state.hasAddrs():
-		return rec
-	case rec.state != failed && rec.err.Kind == hostwise.DNSNoData && r.usableStale(other, now) && other.state.hasAddrs():
-		return rec
+	case !r.usableStale(old, now):
+	case old.state.hasAddrs():
+		return old
+	case old.state != failed && old.err.Kind == hostwise.DNSNoData:
+		if other := r.cache.record(k.name, 1-k.family); r.usableStale(other, now) && other.state.hasAddrs() {
+			return old
+		}
 	}
 	return nil
 }
@@ -265,9 +266,9 @@ func (r *Resolver) plan(f *flight, now time.Time) *query {
 	if f.sends > 0 {
 		q = &query{}
 	}
-	q.flight, q.server, q.tcp, q.sent = f, f.servers[i], f.tcp, now
 	f.sends++
 	f.asked[i]++
+	q.flight, q.server, q.tcp, q.sent = f, f.servers[i], f.tcp || f.asked[i] > maxUDPSends, now
 	f.queries = append(f.queries, q)
 	// Each server is asked once at the first pace; then the pace doubles.
 	gap := min(retransmitAfter, f.timeout/5) << (f.sends / max(len(f.servers), 2))
@@ -311,7 +312,7 @@ func (f *flight) nextServer() (best int) {
 func (f *flight) onItsWay() (until time.Time) {
 	s := f.servers[f.nextServer()]
 	for _, q := range f.queries {
-		if q.server == s && (f.tcp || s.protocol != overUDP) {
+		if q.server == s && (q.tcp || s.protocol != overUDP) {
 			until = q.sent.Add(f.timeout)
 		}
 	}
@@ -369,7 +370,7 @@ func (r *Resolver) replace(q *query) *query {
 	if f.over {
 		return nil
 	}
-	again := &query{flight: f, server: q.server, tcp: f.tcp, sent: time.Now()}
+	again := &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, sent: time.Now()}
 	if i := slices.Index(f.queries, q); i >= 0 {
 		f.queries[i] = again
 	}
@@ -495,7 +496,7 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 	var again *query
 	switch {
 	case retry:
-		again = &query{flight: f, server: q.server, tcp: f.tcp, sent: now}
+		again = &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, sent: now}
 		f.queries = append(f.queries, again)
 	case r.mayAskAgain(f):
 		again = r.plan(f, now)

@@ -125,3 +125,43 @@ func TestHostsFile_IsLookedAtEveryFiveSeconds(t *testing.T) {
 	}
 	check(15*time.Second, []string{}...)
 }
+
+// A file that is there but cannot be read, for want of a descriptor perhaps,
+// keeps its names, and is looked at again.
+func TestHostsFile_KeepsItsNamesWhenItCannotBeRead(t *testing.T) {
+	const unreadable = "/proc/self/mem" // a regular file, whose first byte is an I/O error even to root
+	if st, err := os.Stat(unreadable); err != nil || !st.Mode().IsRegular() {
+		t.Skip("no file here that nobody can read")
+	}
+	dir := t.TempDir()
+	path, text := filepath.Join(dir, "hosts"), filepath.Join(dir, "text")
+	link := func(to string) {
+		t.Helper()
+		_ = os.Remove(path)
+		if err := os.Symlink(to, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(s string) {
+		t.Helper()
+		if err := os.WriteFile(text, []byte(s), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		link(text)
+	}
+	h := hostsFile{watchedFile: watchedFile{path: path}}
+	check := func(now time.Duration, want string) {
+		t.Helper()
+		h.reload(int64(now))
+		if got, _ := h.lookup("a.test"); !slices.Equal(got[v4], list(want)) {
+			t.Errorf("after %v: %v, want %v", now, got[v4], want)
+		}
+	}
+	write("192.0.2.1 a.test")
+	check(0, "192.0.2.1")
+	link(unreadable)
+	check(5*time.Second, "192.0.2.1")
+	check(10*time.Second, "192.0.2.1")
+	write("192.0.2.22 a.test")
+	check(15*time.Second, "192.0.2.22")
+}

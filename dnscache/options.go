@@ -56,8 +56,10 @@ type Options struct {
 
 	// Timeout is how long one try waits, and Tries how many tries there are:
 	// a lookup takes at most Timeout times Tries. Within that time every
-	// server is asked at most Tries times, the first repetition coming after
-	// 0.4 s (or a fifth of Timeout, if that is less).
+	// server is asked at most Tries times, a lone one twice as often, the
+	// first repetition coming after 0.4 s (or a fifth of Timeout, if that is
+	// less). A server that has not answered three times over UDP is asked
+	// over TCP (RFC 9520, section 3.1).
 	// Defaults: what resolv.conf says, where it applies, or 2 s and 2.
 	Timeout time.Duration
 	Tries   int

@@ -431,6 +431,28 @@ func TestMaxHosts(t *testing.T) {
 	})
 }
 
+// A name that is used stays, in whatever way it is asked for.
+func TestMaxHosts_UseKeepsAName(t *testing.T) {
+	for name, use := range map[string]func(w *world){
+		"lookup":       func(w *world) { w.gets("ip4", "hot.test", 0, "192.0.2.1") },
+		"another form": func(w *world) { w.gets("ip4", "HOT.test.", 0, "192.0.2.1") },
+		"subscription": func(w *world) { w.r.Subscribe("ip4", "hot.test", func(string, []netip.Addr, error) {}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 1, dnscache.Options{MaxHosts: 100}, func(w *world) {
+				w.host("hot.test", 86400, "192.0.2.1")
+				w.gets("ip4", "hot.test", rtt, "192.0.2.1")
+				for _, h := range names(2000) {
+					w.host(h, 86400, "192.0.2.2")
+					w.gets("ip4", h, rtt, "192.0.2.2")
+					use(w)
+				}
+				w.asked("hot.test", dns.TypeA, 1)
+			})
+		})
+	}
+}
+
 func TestClose(t *testing.T) {
 	inWorld(t, 1, dnscache.Options{}, func(w *world) {
 		w.all("a.test", dns.TypeA, simnet.Rule{Silent: true})

@@ -246,7 +246,7 @@ func TestRFC8767_LateAnswerReplacesTheStaleOne(t *testing.T) {
 				w.gets("ip4", "a.test", 1800*time.Millisecond, "192.0.2.1")
 				time.Sleep(3*time.Second + rtt - 1800*time.Millisecond - 1)
 				w.gets("ip4", "a.test", 0, "192.0.2.1")
-				time.Sleep(2)
+				time.Sleep(2 * time.Nanosecond)
 				if tt.kind != "" {
 					w.fails("ip4", "a.test", tt.kind, 0)
 					return

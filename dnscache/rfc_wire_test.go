@@ -174,6 +174,7 @@ func TestAnswerSection(t *testing.T) {
 		{"6672, 3.1", "a DNAME beside its alias", []dns.RR{dname, rrCNAME("a.test.", 300, "a.example."), rrA("a.example.", 300)}, "", 300 * time.Second},
 		{"8482, 4.2", "an HINFO record beside", []dns.RR{hinfo, rrA("a.test.", 300)}, "", 300 * time.Second},
 		{"8482, 4.2", "an HINFO record alone", []dns.RR{hinfo}, hostwise.DNSNoData, 5 * time.Minute},
+		{"8482, 4.2", "an HINFO record alone, without an SOA", []dns.RR{hinfo}, hostwise.DNSNoData, 5 * time.Second},
 		{"4035, 3.1.1", "an RRSIG record beside", []dns.RR{rrA("a.test.", 300), rrsig}, "", 300 * time.Second},
 		{"4035, 3.1.1", "an RRSIG record alone", []dns.RR{rrsig}, hostwise.DNSNoData, 5 * time.Minute},
 		{"9460, 2.1", "an HTTPS record beside", []dns.RR{https, rrA("a.test.", 300)}, "", 300 * time.Second},
@@ -192,7 +193,7 @@ func TestAnswerSection(t *testing.T) {
 				}
 				inWorld(t, 1, dnscache.Options{}, func(w *world) {
 					rule := simnet.Rule{Answer: tt.answer}
-					if tt.kind == hostwise.DNSNoData {
+					if tt.kind == hostwise.DNSNoData && tt.kept > 5*time.Second {
 						rule.Authority = []dns.RR{rrSOA(300, 300)}
 					}
 					w.all("a.test", dns.TypeA, rule)
@@ -233,6 +234,57 @@ func TestRFC5452_ACutAnswerIsNone(t *testing.T) {
 	}
 }
 
+// RFC 9520, section 3.1: no server is asked more than three times over one
+// transport for one question.
+func TestRFC9520_ThreeTimesOverUDP(t *testing.T) {
+	silent, answer := simnet.Rule{Silent: true}, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300}
+	thrice := silent
+	thrice.Times = 3
+	for _, tt := range []struct {
+		section, name string
+		servers       int
+		o             dnscache.Options
+		rules         []simnet.Rule
+		noTCP         bool
+		udp, tcp      int // queries to each server
+		kind          hostwise.Kind
+		elapsed       time.Duration
+	}{
+		{"3.1", "a lone server is asked over TCP in the end", 1, dnscache.Options{}, []simnet.Rule{silent}, false, 3, 1, hostwise.DNSTimeout, 4 * time.Second},
+		{"3.1", "which helps where UDP does not pass", 1, dnscache.Options{}, []simnet.Rule{thrice, answer}, false, 3, 1, "", 2*time.Second + 2*rtt},
+		{"3.1", "and does no harm without TCP", 1, dnscache.Options{}, []simnet.Rule{silent}, true, 3, 0, hostwise.DNSTimeout, 4 * time.Second},
+		{"3.1", "two servers", 2, dnscache.Options{}, []simnet.Rule{silent}, false, 2, 0, hostwise.DNSTimeout, 4 * time.Second},
+		{"3.1", "many tries", 2, dnscache.Options{Tries: 5, Timeout: time.Minute}, []simnet.Rule{silent}, false, 3, 2, hostwise.DNSTimeout, 5 * time.Minute},
+	} {
+		t.Run(tt.section+" "+tt.name, func(t *testing.T) {
+			inWorld(t, tt.servers, tt.o, func(w *world) {
+				w.all("a.test", dns.TypeA, tt.rules...)
+				if tt.noTCP {
+					w.servers[0].RefuseTCP()
+				}
+				if tt.kind != "" {
+					w.fails("ip4", "a.test", tt.kind, tt.elapsed)
+				} else {
+					w.gets("ip4", "a.test", tt.elapsed, "192.0.2.1")
+				}
+				for i, s := range w.servers {
+					udp, tcp := 0, 0
+					for _, q := range s.Queries() {
+						if q.TCP {
+							tcp++
+						} else {
+							udp++
+						}
+					}
+					if udp != tt.udp || tcp != tt.tcp {
+						t.Errorf("server %d: %d queries over UDP and %d over TCP, want %d and %d", i, udp, tcp, tt.udp, tt.tcp)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestRFC8914_ExtendedErrors(t *testing.T) {
 	nx := dns.RcodeNameError
 	for _, tt := range []struct {
@@ -268,7 +320,7 @@ func TestRFC8914_ExtendedErrors(t *testing.T) {
 				check(elapsed)
 				time.Sleep(tt.kept - 1)
 				check(0)
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				check(elapsed)
 			})
 		})

@@ -276,12 +276,21 @@ func (r *Resolver) acceptStream(q *query, reply []byte, now time.Time) {
 
 // streamFailed ends q, whose connection failed. Where TCP is the second
 // choice, that is to say that a truncated answer stays truncated, unless the
-// fault is our own.
+// fault is our own; or nothing, while the answer over UDP is awaited.
 func (r *Resolver) streamFailed(q *query, err error) {
 	r.queryDone(q, 0, err)
-	if _, local := failure.Local(err); q.server.protocol == overUDP && !local {
-		r.replyFailed(q, result{kind: hostwise.DNSTruncated, cause: err}, false)
-	} else {
+	_, local := failure.Local(err)
+	switch {
+	case q.server.protocol != overUDP || local:
 		r.sendFailed(q, err)
+	case r.needsTCP(q.flight):
+		r.replyFailed(q, result{kind: hostwise.DNSTruncated, cause: err}, false)
 	}
+}
+
+// needsTCP reports whether f has had a truncated answer, or forged ones.
+func (r *Resolver) needsTCP(f *flight) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f.tcp
 }
