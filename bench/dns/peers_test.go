@@ -25,6 +25,7 @@ type client struct {
 	name   string
 	lookup lookupFunc
 	append lookupFunc // into memory that is there; only hostwise has it
+	most   int        // hosts that it is filled with; more would take minutes
 }
 
 // A network is a resolver's way to the nameserver.
@@ -44,6 +45,7 @@ func newHostwise(tb testing.TB, dial network) (client, *dnscache.Resolver) {
 	}
 	return client{
 		name: "hostwise",
+		most: 1_000_000,
 		lookup: func(host string) (int, error) {
 			addrs, err := r.LookupNetIP(context.Background(), "ip", host)
 			return len(addrs), err
@@ -71,14 +73,14 @@ func lookupNetIP(r *net.Resolver) lookupFunc {
 // for their TTL.
 func newNcruces(dial network) client {
 	parent := &net.Resolver{PreferGo: true, Dial: dial}
-	return client{name: "ncruces", lookup: lookupNetIP(ncruces.NewCachingResolver(parent, ncruces.MaxCacheEntries(-1)))}
+	return client{name: "ncruces", most: 100_000, lookup: lookupNetIP(ncruces.NewCachingResolver(parent, ncruces.MaxCacheEntries(-1)))}
 }
 
 // newRS is rs/dnscache: a map of strings without TTL, to be refreshed by its
 // owner.
 func newRS(resolver rs.DNSResolver) client {
 	r := &rs.Resolver{Resolver: resolver}
-	return client{name: "rs", lookup: func(host string) (int, error) {
+	return client{name: "rs", most: 1_000_000, lookup: func(host string) (int, error) {
 		addrs, err := r.LookupHost(context.Background(), host)
 		return len(addrs), err
 	}}
@@ -95,7 +97,7 @@ func (inMemory) LookupAddr(context.Context, string) ([]string, error) { return n
 
 // inMemoryUDP is hostwise's way to a nameserver without a network.
 func inMemoryUDP(context.Context, string, string) (net.Conn, error) {
-	c := &datagrams{replies: make(chan []byte, 1<<12), closed: make(chan struct{})}
+	c := &datagrams{replies: make(chan []byte, 1<<9), closed: make(chan struct{})}
 	c.close = sync.OnceFunc(func() { close(c.closed) })
 	return c, nil
 }
