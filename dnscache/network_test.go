@@ -57,15 +57,22 @@ func TestSockets_ServeAtMost4096Queries(t *testing.T) {
 		}
 		w.r.Prefetch(context.Background(), hosts)
 		ports := w.ports()
-		busiest, total := 0, 0
+		busiest, total, full := 0, 0, 0
 		for _, p := range ports {
 			busiest, total = max(busiest, p.queries), total+p.queries
+			if p.queries == 4096 {
+				full++
+			}
 		}
 		if busiest != 4096 || total != 20_000 {
 			t.Errorf("%d queries over %d sockets, at most %d over one, want 20000 and 4096", total, len(ports), busiest)
 		}
 		if len(ports) < 5 || len(ports) > 32 {
 			t.Errorf("%d sockets for %d queries", len(ports), total)
+		}
+		synctest.Wait()
+		if open := w.net.Stats().OpenUDP; open > len(ports)-full {
+			t.Errorf("%d of %d sockets open, though %d have served their time", open, len(ports), full)
 		}
 	})
 }

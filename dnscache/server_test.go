@@ -1,6 +1,7 @@
 package dnscache
 
 import (
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -86,7 +87,8 @@ func TestServer_RTTIsSmoothed(t *testing.T) {
 
 func TestSocketPool_Pick(t *testing.T) {
 	socket := func(live, served int, expiry time.Duration) *udpSocket {
-		return &udpSocket{inFlight: inFlight{live: live, served: served}, expiry: at(expiry)}
+		conn, _ := net.Pipe()
+		return &udpSocket{inFlight: inFlight{live: live, served: served}, conn: conn, expiry: at(expiry)}
 	}
 	for _, tt := range []struct {
 		name string

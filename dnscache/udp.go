@@ -104,7 +104,9 @@ func (r *Resolver) sendUDP(q *query, now time.Time) error {
 // those that have served their time.
 func (p *socketPool) pick(now time.Time) (best *udpSocket) {
 	p.open = slices.DeleteFunc(p.open, func(u *udpSocket) bool {
-		u.retired = u.retired || u.served >= socketQueries || now.After(u.expiry)
+		if !u.retired && (u.served >= socketQueries || now.After(u.expiry)) {
+			u.retire()
+		}
 		return u.retired
 	})
 	for _, u := range p.open {
@@ -113,6 +115,15 @@ func (p *socketPool) pick(now time.Time) (best *udpSocket) {
 		}
 	}
 	return best
+}
+
+// retire takes the socket out of use. If it has nothing left to wait for, its
+// reader is to close it at once. server.mu is held.
+func (u *udpSocket) retire() {
+	u.retired = true
+	if len(u.pending) == 0 {
+		_ = u.conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // hasRoom reports whether a query can be sent, perhaps on a new socket.
