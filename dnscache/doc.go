@@ -6,28 +6,47 @@
 //	r, err := dnscache.New(nil) // the system's nameservers
 //	addrs, err := r.LookupNetIP(ctx, "ip", "example.com")
 //
+// What takes a *net.Resolver, such as net.Dialer, takes r.NetResolver().
+//
+// # Asking
+//
 // A name and address family is asked for once at a time, however many callers
-// wait; IPv6 and IPv4 are asked for at the same instant. Answers that do not
-// match the question are dropped and waiting goes on. A query without an
-// answer is sent again after 0.4 s, to the next nameserver if there is one,
-// while the first may still answer. An answer that is used in the last tenth
-// of its time is refreshed in the background. When no nameserver gives a new
-// answer, the old one serves for up to a day more (RFC 8767).
+// wait; IPv6 and IPv4 are asked for at the same instant. Nameservers are
+// asked over UDP and TCP, TLS or HTTPS: see Options.Servers. Replies that do
+// not match the question are dropped and waiting goes on. A query over UDP
+// without a reply is sent again after 0.4 s, to the next nameserver if there
+// is one, while the first may still answer. A nameserver that is silent is
+// asked last, until it answers again.
+//
+// # Remembering
+//
+// Addresses are kept for their TTL (30 s to 24 h), negative answers as RFC
+// 2308 says (5 s to 3 h), failures from 1 s to 5 minutes (RFC 9520). An
+// answer that is used in the last tenth of its time is refreshed in the
+// background. When no nameserver gives a new answer, the old one serves for
+// up to a day more (RFC 8767). Names not used lately make room when MaxHosts
+// are kept. Snapshot and Restore carry the cache to the next process.
+//
+// # A look inside
+//
+// Stats counts; Options.Hooks are called for each query and each lookup, and
+// the DNSStart and DNSDone of net/http/httptrace for each lookup with such a
+// context.
 //
 // # Errors
 //
-// Every error is a *hostwise.DNSError, which unwraps to the *net.DNSError
-// that net.Resolver would have returned.
+// Every error of a lookup is a *hostwise.DNSError, which unwraps to the
+// *net.DNSError that net.Resolver would have returned.
 //
 // # Timeouts
 //
 // A lookup takes at most Timeout times Tries (4 s by default), or as long as
-// its context lives. A caller that leaves disturbs no other; when the last
-// one leaves, the query is given up.
+// its context lives. With search domains, that is for each name tried. A
+// caller that leaves disturbs no other; when the last one leaves, the query
+// is given up.
 //
 // # What it does not do
 //
-// It validates no DNSSEC, and it returns addresses only: no MX, SRV or TXT
-// records. It needs a recursive nameserver. Search domains, DNS over TLS and
-// DNS over HTTPS are not supported in this version.
+// It validates no DNSSEC, and remembers addresses only: no MX, SRV or TXT
+// records. It needs a recursive nameserver.
 package dnscache

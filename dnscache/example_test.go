@@ -1,17 +1,29 @@
 package dnscache_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log"
+	"net"
 	"net/netip"
+	"strings"
+	"time"
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/dnscache"
 )
 
 func ExampleNew() {
-	r, err := dnscache.New(&dnscache.Options{Servers: []string{"192.0.2.53", "tcp://192.0.2.54:5353"}, MaxHosts: 100_000})
+	r, err := dnscache.New(&dnscache.Options{
+		Servers: []string{
+			"192.0.2.53",                   // UDP
+			"tls://192.0.2.54#dns.example", // DNS over TLS
+			"https://dns.example/dns-query#192.0.2.55,2001:db8::55", // DNS over HTTPS
+		},
+		MaxHosts: 100_000,
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -22,7 +34,8 @@ func ExampleNew() {
 	}
 	// Output:
 	// 192.0.2.53:53
-	// 192.0.2.54:5353
+	// tls://192.0.2.54#dns.example
+	// https://dns.example/dns-query#192.0.2.55,2001:db8::55
 }
 
 func ExampleResolver_LookupNetIP() {
@@ -74,4 +87,71 @@ func ExampleResolver_Subscribe() {
 	// Output:
 	// ip6 [::1] <nil>
 	// ip4 [127.0.0.1] <nil>
+}
+
+// A crawl that is started again begins with what the last one knew.
+func ExampleResolver_Snapshot() {
+	o := &dnscache.Options{Servers: []string{"192.0.2.53"}}
+	last, err := dnscache.New(o)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer last.Close()
+	var file bytes.Buffer
+	if err := last.Snapshot(&file); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	next, err := dnscache.New(o)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer next.Close()
+	fmt.Println(next.Restore(&file))
+	fmt.Println(next.Restore(strings.NewReader("something else")))
+	// Output:
+	// <nil>
+	// dnscache: restore: not a snapshot of this version, which begins with the line "hostwise dnscache 1\n"; nothing was taken in
+}
+
+func ExampleResolver_NetResolver() {
+	r, err := dnscache.New(&dnscache.Options{Servers: []string{"192.0.2.53"}, Hosts: map[string][]netip.Addr{
+		"db.internal.example": {netip.MustParseAddr("192.0.2.7")},
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer r.Close()
+	dialer := &net.Dialer{Resolver: r.NetResolver()} // for gRPC, SQL drivers, SMTP, ...
+	addrs, err := dialer.Resolver.LookupHost(context.Background(), "db.internal.example")
+	fmt.Println(addrs, err)
+	// Output: [192.0.2.7] <nil>
+}
+
+// Which nameserver is slow?
+func ExampleHooks() {
+	r, err := dnscache.New(&dnscache.Options{
+		Servers: []string{"192.0.2.53"},
+		Hooks: dnscache.Hooks{
+			QueryDone: func(q dnscache.QueryDone) {
+				if q.Elapsed > time.Second {
+					log.Printf("%s took %v for %s", q.Server, q.Elapsed, q.Host)
+				}
+			},
+			LookupDone: func(l dnscache.LookupDone) {
+				if hostwise.Retryable(l.Err) {
+					log.Printf("lookup of %s failed after %d queries: %v", l.Host, l.Queries, l.Err)
+				}
+			},
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer r.Close()
 }
