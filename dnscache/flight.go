@@ -271,13 +271,16 @@ func (r *Resolver) plan(f *flight, now time.Time) *query {
 	q.flight, q.server, q.tcp, q.sent = f, f.servers[i], f.tcp || f.asked[i] > maxUDPSends, now
 	f.queries = append(f.queries, q)
 	// Each server is asked once at the first pace; then the pace doubles.
-	gap := min(retransmitAfter, f.timeout/5) << (f.sends / max(len(f.servers), 2))
+	gap := f.pace() << (f.sends / max(len(f.servers), 2))
 	if f.sends >= f.maxSends() {
 		gap = f.lookupTime()
 	}
 	r.waitFor(f, now.Add(gap))
 	return q
 }
+
+// pace is the time before the first repetition.
+func (f *flight) pace() time.Duration { return min(retransmitAfter, f.timeout/5) }
 
 // waitFor sets when f's question is sent again; a tick comes earlier if a
 // caller's patience or the whole lookup ends earlier. r.mu is held.
@@ -323,8 +326,8 @@ func (f *flight) onItsWay() (until time.Time) {
 // chance. Nobody waits for its answer.
 func (r *Resolver) probe(q *query) {
 	for _, s := range q.flight.servers {
-		if s != q.server && s.takeProbe(q.sent) {
-			r.send(&query{flight: q.flight, server: s, sent: q.sent})
+		if now := q.flight.start; s != q.server && s.takeProbe(now) {
+			r.send(&query{flight: q.flight, server: s, sent: now})
 		}
 	}
 }
@@ -388,10 +391,19 @@ func (r *Resolver) tick(f *flight, now time.Time) {
 	if f.stale != nil && !now.Before(f.start.Add(patience)) {
 		r.losePatience(f)
 	}
-	failover := false
+	failover, queued := false, false
+	var last time.Time // that a query was sent
 	for _, q := range f.queries {
-		if len(f.servers) > 1 && !now.Before(f.sendAt) {
-			q.server.silent(now, q.sent)
+		failover = failover || q.server.isDown()
+		if q.queued.Load() {
+			queued = true
+			continue
+		}
+		if q.sent.After(last) {
+			last = q.sent
+		}
+		if !now.Before(q.sent.Add(f.pace())) {
+			q.server.unanswered(q, now, len(f.servers) > 1)
 		}
 		failover = failover || q.server.isDown()
 	}
@@ -406,6 +418,10 @@ func (r *Resolver) tick(f *flight, now time.Time) {
 		r.waitFor(f, f.deadline)
 	case now.Before(f.onItsWay()):
 		r.waitFor(f, f.onItsWay())
+	case queued && !failover: // to ask again makes no room
+		r.waitFor(f, now.Add(f.pace()))
+	case now.Before(last.Add(f.pace())): // it had to wait
+		r.waitFor(f, last.Add(f.pace()))
 	case !failover && now.Before(f.start.Add(f.timeout)) && !r.mayRetransmit():
 		r.waitFor(f, f.start.Add(f.timeout))
 	default:

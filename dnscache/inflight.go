@@ -65,6 +65,7 @@ func (c *inFlight) forget(q *query) {
 		return
 	}
 	delete(c.pending, q.id)
+	c.server.settled(q)
 	if !q.over.Load() {
 		c.live--
 	}
@@ -76,6 +77,9 @@ func (c *inFlight) takeAll() []*query {
 	defer c.server.mu.Unlock()
 	c.retired = true
 	all := slices.Collect(maps.Values(c.pending))
+	for _, q := range all {
+		c.server.settled(q)
+	}
 	clear(c.pending)
 	c.live = 0
 	return all

@@ -221,7 +221,7 @@ func teachMany(t *testing.T, srv *recursor) {
 func testInteropMany(t *testing.T, srv *recursor, f form) {
 	names := manyNames
 	if f.name == "UDP" {
-		names = 100
+		names = 500
 	}
 	w := newWatcher()
 	r := interopResolver(t, srv, f, func(o *dnscache.Options) { o.Dial = w.dial })

@@ -80,6 +80,17 @@ func (s *server) heard(now time.Time, rtt time.Duration) {
 	s.rtt += (rtt - s.rtt) / 8
 }
 
+// unanswered records that q has no reply within the time for one; judge says
+// whether the server's health suffers.
+func (s *server) unanswered(q *query, now time.Time, judge bool) {
+	s.mu.Lock()
+	s.settled(q)
+	s.mu.Unlock()
+	if judge {
+		s.silent(now, q.sent)
+	}
+}
+
 // silent records that a query sent at the given time has no reply yet. The
 // server is down when it has not replied to anything since.
 func (s *server) silent(now, sent time.Time) {

@@ -20,6 +20,14 @@ const (
 	socketLifetime = 10 * time.Second // then it takes no more
 	maxForged      = 10               // replies without a query on a socket: the query moves to TCP
 	receiveBuffer  = 1 << 20          // bytes: a burst of answers must not be lost
+
+	// A burst of queries must not be lost either: the socket of unbound, named
+	// or dnsmasq holds 277 small packets with Linux's usual 208 KiB. So at
+	// most this many are sent without a reply in the last retransmitAfter, or
+	// what makes windowRate answers a second from a slow server.
+	minWindow  = 256
+	maxWindow  = maxSockets * maxInFlight
+	windowRate = 2000
 )
 
 // A query is one message sent, or being sent, to one server for a flight.
@@ -30,7 +38,9 @@ type query struct {
 	room    [80]byte // of message, if it fits
 	tcp     bool     // although the server speaks UDP
 	sent    time.Time
-	on      *inFlight // the connection; nil over HTTPS
+	queued  atomic.Bool // waits for room: sent is still to be set
+	recent  bool        // counts in socketPool.recent; server.mu protects it
+	on      *inFlight   // the connection; nil over HTTPS
 	id      uint16
 	again   bool          // after BADCOOKIE
 	forged  uint64        // udpSocket.forged at the time of sending
@@ -45,7 +55,8 @@ type query struct {
 type socketPool struct {
 	open    []*udpSocket
 	opening int
-	waiting []*query    // all sockets are full
+	recent  int         // queries sent of late, over UDP, without a reply
+	waiting []*query    // all sockets are full, or the window is
 	queued  atomic.Bool // some wait; set under server.mu
 	idle    int         // of these, those that nobody waits for any more
 }
@@ -70,7 +81,8 @@ func (r *Resolver) sendUDP(q *query, now time.Time) error {
 	}
 	sock := s.pool.pick(now)
 	switch n := len(s.pool.open) + s.pool.opening; {
-	case sock == nil && n >= maxSockets:
+	case sock == nil && n >= maxSockets, s.pool.recent >= s.window():
+		q.queued.Store(true)
 		s.pool.waiting = append(s.pool.waiting, q)
 		s.pool.queued.Store(true)
 		s.mu.Unlock()
@@ -92,6 +104,8 @@ func (r *Resolver) sendUDP(q *query, now time.Time) error {
 	}
 	sock.register(q)
 	q.forged = sock.forged.Load()
+	q.recent = true
+	s.pool.recent++
 	s.mu.Unlock()
 	_, err := sock.conn.Write(q.message)
 	if err != nil {
@@ -123,6 +137,20 @@ func (u *udpSocket) retire() {
 	u.retired = true
 	if len(u.pending) == 0 {
 		_ = u.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// window is how many queries may be on their way over UDP. s.mu is held.
+func (s *server) window() int {
+	return min(max(int(s.rtt*windowRate/time.Second), minWindow), maxWindow)
+}
+
+// settled records that q is no longer in the server's socket: it has been
+// answered, or read, or lost. s.mu is held.
+func (s *server) settled(q *query) {
+	if q.recent {
+		q.recent = false
+		s.pool.recent--
 	}
 }
 
@@ -191,7 +219,13 @@ func (u *udpSocket) finished(now, old time.Time) bool {
 		return false
 	}
 	u.retired = true
-	maps.DeleteFunc(u.pending, func(_ uint16, q *query) bool { return q.sent.Before(old) })
+	maps.DeleteFunc(u.pending, func(_ uint16, q *query) bool {
+		lost := q.sent.Before(old)
+		if lost {
+			u.server.settled(q)
+		}
+		return lost
+	})
 	return len(u.pending) == 0
 }
 
@@ -239,6 +273,7 @@ func (q *query) answered(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard(now, now.Sub(q.sent))
+	s.settled(q)
 	if q.on != nil {
 		q.on.forget(q)
 	}
@@ -294,6 +329,7 @@ func (q *query) abandon() {
 	if q.over.Swap(true) {
 		return
 	}
+	s.settled(q)
 	switch c := q.on; {
 	case c != nil && c.pending[q.id] == q:
 		c.live--
@@ -329,8 +365,12 @@ func (r *Resolver) sendWaiting(s *server) {
 		now := time.Now()
 		s.mu.Lock()
 		var q *query
-		if len(s.pool.waiting) > 0 && s.pool.hasRoom(now) {
+		if len(s.pool.waiting) > 0 && s.pool.recent < s.window() && s.pool.hasRoom(now) {
 			q, s.pool.waiting = s.pool.waiting[0], s.pool.waiting[1:]
+			if !q.over.Load() {
+				q.sent = now
+				q.queued.Store(false)
+			}
 		}
 		s.pool.queued.Store(len(s.pool.waiting) > 0)
 		s.mu.Unlock()
