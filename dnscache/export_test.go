@@ -58,7 +58,7 @@ func (r *Resolver) UnderWay() (flights, due int) {
 func (r *Resolver) TTL(network, host string) time.Duration {
 	want, _ := familiesOf(network)
 	for f, rec := range r.cache.records(host) {
-		if want[f] && rec != nil {
+		if want.has(family(f)) && rec != nil {
 			return rec.ttl
 		}
 	}

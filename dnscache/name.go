@@ -27,17 +27,22 @@ func familyOf(a netip.Addr) family {
 
 func (f family) network() string { return [...]string{"ip6", "ip4"}[f] }
 
+// familySet is a set of families, one bit each.
+type familySet uint8
+
+func (s familySet) has(f family) bool { return s&(1<<f) != 0 }
+
 // familiesOf says which families LookupNetIP's network stands for.
-func familiesOf(network string) (want [2]bool, ok bool) {
+func familiesOf(network string) (want familySet, ok bool) {
 	switch network {
 	case "ip":
-		return [2]bool{true, true}, true
+		return 1<<v6 | 1<<v4, true
 	case "ip6":
-		return [2]bool{v6: true}, true
+		return 1 << v6, true
 	case "ip4":
-		return [2]bool{v4: true}, true
+		return 1 << v4, true
 	}
-	return want, false
+	return 0, false
 }
 
 // maxName is the longest name in bytes, without the final dot: RFC 1035,

@@ -177,7 +177,7 @@ func (r *Resolver) append(ctx context.Context, dst []netip.Addr, network, host s
 
 // appendFirst appends the addresses of the first of the names that has any;
 // host is what the caller calls it.
-func (r *Resolver) appendFirst(ctx context.Context, dst []netip.Addr, want [2]bool, host string, names []string, coalesced *bool) ([]netip.Addr, error) {
+func (r *Resolver) appendFirst(ctx context.Context, dst []netip.Addr, want familySet, host string, names []string, coalesced *bool) ([]netip.Addr, error) {
 	n := len(dst)
 	var worst *hostwise.DNSError
 	for _, name := range names {
@@ -199,7 +199,7 @@ func (r *Resolver) appendFirst(ctx context.Context, dst []netip.Addr, want [2]bo
 }
 
 // appendExact appends the addresses of the name that host is.
-func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want [2]bool, host string, coalesced *bool) ([]netip.Addr, error) {
+func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want familySet, host string, coalesced *bool) ([]netip.Addr, error) {
 	if dst, ok := r.hit(dst, want, host); ok {
 		return dst, nil
 	}
@@ -222,7 +222,7 @@ func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want [2]bo
 
 // hit appends what the cache has for host as it stands, if that is the whole
 // answer and there are addresses in it.
-func (r *Resolver) hit(dst []netip.Addr, want [2]bool, host string) ([]netip.Addr, bool) {
+func (r *Resolver) hit(dst []netip.Addr, want familySet, host string) ([]netip.Addr, bool) {
 	e := r.cache.get(host)
 	if e == nil {
 		return dst, false
@@ -234,7 +234,7 @@ func (r *Resolver) hit(dst []netip.Addr, want [2]bool, host string) ([]netip.Add
 	n := len(dst)
 	for _, f := range [...]family{v6, v4} {
 		switch {
-		case !want[f]:
+		case !want.has(f):
 		case now >= e.expires[f]:
 			return dst[:n], false
 		case e.state[f].hasAddrs():
@@ -252,8 +252,8 @@ func (r *Resolver) hit(dst []netip.Addr, want [2]bool, host string) ([]netip.Add
 	if len(dst) == n {
 		return dst, false
 	}
-	for f := range want {
-		if want[f] {
+	for _, f := range [...]family{v6, v4} {
+		if want.has(f) {
 			r.counters.hit(e.state[f])
 		}
 	}
@@ -273,13 +273,15 @@ func (r *Resolver) now() int64 {
 var errIPv6Disabled = errors.New("Options.DisableIPv6 is set")
 
 // families is the part of network that is to be asked for.
-func (r *Resolver) families(network, host string) (want [2]bool, err error) {
+func (r *Resolver) families(network, host string) (want familySet, err error) {
 	want, ok := familiesOf(network)
 	if !ok {
 		return want, &hostwise.DNSError{Host: host, Kind: hostwise.DNSBadName, Err: net.UnknownNetworkError(network)}
 	}
-	want[v6] = want[v6] && !r.opt.DisableIPv6
-	if !want[v6] && !want[v4] {
+	if r.opt.DisableIPv6 {
+		want &^= 1 << v6
+	}
+	if want == 0 {
 		return want, &hostwise.DNSError{Host: host, Kind: hostwise.DNSNoData, Err: errIPv6Disabled}
 	}
 	return want, nil
@@ -288,7 +290,7 @@ func (r *Resolver) families(network, host string) (want [2]bool, err error) {
 // known returns what can be said of host without asking: literals, static
 // names, the cache. ask says which families remain to be asked for, under
 // name.
-func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name string, ask [2]bool, err error) {
+func (r *Resolver) known(want familySet, host string) (records [2]*record, name string, ask [2]bool, err error) {
 	if a, ok := parseLiteral(host); ok {
 		return literal(a), host, ask, nil
 	}
@@ -308,7 +310,7 @@ func (r *Resolver) known(want [2]bool, host string) (records [2]*record, name st
 	records = r.cache.records(name)
 	cut := r.cutOff(name, now)
 	for f := range records {
-		if !want[f] {
+		if !want.has(family(f)) {
 			continue
 		}
 		rec, other := records[f], records[1-f]
@@ -418,12 +420,12 @@ func staticRecords(name string, static [2][]netip.Addr) (records [2]*record) {
 
 // appendRecords is the end of a lookup: the addresses of the wanted families
 // or, without any, the error. fresh says which families were just asked for.
-func (r *Resolver) appendRecords(dst []netip.Addr, host string, want [2]bool, records [2]*record, fresh [2]bool) ([]netip.Addr, error) {
+func (r *Resolver) appendRecords(dst []netip.Addr, host string, want familySet, records [2]*record, fresh [2]bool) ([]netip.Addr, error) {
 	n := len(dst)
 	var worst *hostwise.DNSError
 	for f, rec := range records {
 		switch {
-		case !want[f]:
+		case !want.has(family(f)):
 		case rec == nil: // a literal of the other family
 			worst = failure.Resolve(worst, &hostwise.DNSError{Host: host, Kind: hostwise.DNSNoData})
 		case rec.err != nil:

@@ -13,8 +13,8 @@ import (
 type Subscription struct {
 	r      *Resolver
 	host   string
-	asked  [2]bool // by the caller
-	want   [2]bool // of these, those that are not switched off
+	asked  familySet // by the caller
+	want   familySet // of these, those that are not switched off
 	answer func(network string, addrs []netip.Addr, err error)
 
 	mu      sync.Mutex // protects what follows
@@ -57,10 +57,10 @@ func (r *Resolver) Subscribe(network, host string, answer func(network string, a
 }
 
 // isAbsent reports whether name is known to have no address.
-func (r *Resolver) isAbsent(want [2]bool, name string) bool {
+func (r *Resolver) isAbsent(want familySet, name string) bool {
 	records, _, ask, err := r.known(want, name)
 	for f, rec := range records {
-		if want[f] && (ask[f] || rec == nil || rec.state != negative) {
+		if want.has(family(f)) && (ask[f] || rec == nil || rec.state != negative) {
 			return false
 		}
 	}
@@ -94,7 +94,7 @@ func (s *Subscription) deliver(addrs []netip.Addr) {
 		by[f] = append(by[f], a)
 	}
 	for f := range by {
-		if s.asked[f] {
+		if s.asked.has(family(f)) {
 			s.tell(family(f), staticRecords(s.host, by)[f], false)
 		}
 	}
@@ -102,9 +102,9 @@ func (s *Subscription) deliver(addrs []netip.Addr) {
 
 // fail hands an error on for each family.
 func (s *Subscription) fail(err error) {
-	for f, asked := range s.asked {
-		if asked {
-			s.answer(family(f).network(), nil, err)
+	for _, f := range [...]family{v6, v4} {
+		if s.asked.has(f) {
+			s.answer(f.network(), nil, err)
 		}
 	}
 }
@@ -123,11 +123,10 @@ func (s *Subscription) start(host string) {
 		return
 	}
 	now := time.Now()
-	for i := range s.asked {
-		f := family(i)
+	for _, f := range [...]family{v6, v4} {
 		switch {
-		case !s.asked[f]:
-		case !s.want[f] || records[f] == nil && !ask[f]: // switched off, or a literal of the other family
+		case !s.asked.has(f):
+		case !s.want.has(f) || records[f] == nil && !ask[f]: // switched off, or a literal of the other family
 			s.answer(f.network(), nil, &hostwise.DNSError{Host: s.host, Kind: hostwise.DNSNoData})
 		case !ask[f]:
 			s.tell(f, records[f], false)

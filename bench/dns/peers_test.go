@@ -125,6 +125,7 @@ func (c *datagrams) Read(b []byte) (int, error) {
 }
 
 func (c *datagrams) Close() error                    { c.close(); return nil }
+func (c *datagrams) LocalAddr() net.Addr             { return &net.UDPAddr{} }
 func (c *datagrams) SetReadDeadline(time.Time) error { return nil }
 
 // inMemoryTCP is the way of net.Resolver, and what is made of it.
