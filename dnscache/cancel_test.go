@@ -165,7 +165,7 @@ func TestCancel_LeavesNothing_RealSockets(t *testing.T) {
 		wg.Wait()
 	}
 	t.Logf("the last of 1000 lookups returned %v after the cancellation", longest)
-	if longest > time.Second { // 1000 at a time, on a machine with other things to do
+	if longest > 10*time.Second { // 1000 at a time, on a machine that may stand still for seconds
 		t.Errorf("the last of 1000 lookups returned %v after the cancellation", longest)
 	}
 	if flights, due := r.UnderWay(); flights != 0 || due != 0 {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/dnscache"
@@ -72,7 +73,10 @@ func lookAll(r *dnscache.Resolver, prefix string, n int) map[hostwise.Kind]int {
 
 func loopbackResolver(t *testing.T, server string) *dnscache.Resolver {
 	t.Helper()
-	r, err := dnscache.New(&dnscache.Options{Servers: []string{server}, HostsFile: os.DevNull})
+	r, err := dnscache.New(&dnscache.Options{
+		Servers: []string{server}, HostsFile: os.DevNull,
+		Timeout: 30 * time.Second, // on a machine that may stand still for seconds
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
