@@ -216,8 +216,8 @@ func teachMany(t *testing.T, srv *recursor) {
 	}
 }
 
-// testInteropMany looks up many names at once: none is lost. Over UDP the
-// questions fit into the receive buffer that Linux gives to a socket.
+// testInteropMany looks up many names at once: none is lost, though over UDP
+// they are more than the receive buffer that Linux gives to a socket holds.
 func testInteropMany(t *testing.T, srv *recursor, f form) {
 	names := manyNames
 	if f.name == "UDP" {

@@ -48,8 +48,9 @@ func Local(err error) (hostwise.Kind, bool) {
 
 // Resolve returns the error to report when neither family has an address:
 // the one that leaves most hope. A shortage of our own comes first, then
-// what may pass; of the final answers NODATA comes before NXDOMAIN, since
-// the name exists.
+// what may pass; of the final answers NXDOMAIN comes before NODATA, since it
+// is for all types (RFC 8020, section 2), and dnsmasq often forwards it as
+// NODATA for one of two.
 func Resolve(a, b *hostwise.DNSError) *hostwise.DNSError {
 	if a == nil || b != nil && rank(b) < rank(a) {
 		return b
@@ -63,9 +64,9 @@ func rank(e *hostwise.DNSError) int {
 		return 0
 	case hostwise.Canceled, hostwise.Deadline:
 		return 1
-	case hostwise.DNSNoData:
-		return 4
 	case hostwise.DNSNXDomain, hostwise.DNSBadName:
+		return 4
+	case hostwise.DNSNoData:
 		return 5
 	}
 	if e.Kind.Retryable() {
