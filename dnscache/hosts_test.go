@@ -72,7 +72,7 @@ func FuzzParseHosts(f *testing.F) {
 			if again, fault := normalize(name); again != name || fault != "" {
 				t.Errorf("the table has %q, of which normalize makes %q, %q", name, again, fault)
 			}
-			if !strings.Contains(strings.ToLower(text), name) {
+			if isASCII(text) && !strings.Contains(strings.ToLower(text), name) {
 				t.Errorf("the table has %q, the text has not", name)
 			}
 			for f, list := range addrs {
