@@ -30,8 +30,8 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 		d.events.post(event{attempt: i, addr: a, err: err})
 		return
 	}
-	d.events.post(event{attempt: i, addr: a, connected: true})
-	c := &conn{Conn: raw}
+	d.events.post(event{attempt: i, addr: a, connected: true, repeated: retransmitted(raw)})
+	c := &conn{Conn: raw, addr: a}
 	if d.tls != nil {
 		c.tls = tls.Client(c, d.tls)
 		ctx, cancel := context.WithTimeout(d.ctx, d.t.opt.TLSHandshakeTimeout)
@@ -49,6 +49,7 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 // conn is a connection that tells when it is closed.
 type conn struct {
 	net.Conn
+	addr    netip.AddrPort
 	tls     *tls.Conn // over this connection, if any
 	onClose func()    // set when the connection is handed out, nil before
 	closed  sync.Once // Conn
@@ -92,7 +93,8 @@ func isCertificate(err error) bool {
 	return errors.As(err, &verify) || errors.As(err, &authority) || errors.As(err, &hostname)
 }
 
-// An event is an answer of the resolver, or news of an attempt.
+// An event is an answer of the resolver, news of an attempt, or of another
+// dial's hedge.
 type event struct {
 	// An answer: one family's addresses, or its error.
 	answer bool
@@ -102,8 +104,12 @@ type event struct {
 	attempt   int
 	addr      netip.AddrPort
 	connected bool
+	repeated  bool // connected, but not at the first SYN
 	conn      *conn
 	err       error // of either
+
+	// The hedge that was waited for has ended.
+	hedge, won bool
 }
 
 // A mailbox carries events to the loop of a dial. Posting never blocks, and

@@ -29,7 +29,7 @@ type contact struct {
 // when the host's breaker trips meanwhile.
 func (c *contacts) enter(ctx context.Context, d *dial) (leave func(), err error) {
 	for {
-		if d.permit != nil || d.t.memory.answered(d.key) {
+		if d.permit != nil || d.t.history.Reached(d.key) {
 			return func() {}, nil
 		}
 		c.mu.Lock()

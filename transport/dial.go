@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http/httptrace"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -118,6 +119,10 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	return conn, err
 }
 
+// longestRTT is the time in which a connection stands unless its SYN had to be
+// repeated: RFC 6298, section 2.1.
+const longestRTT = time.Second
+
 // A dial is one race to one host:port.
 type dial struct {
 	t        *Transport
@@ -132,17 +137,22 @@ type dial struct {
 	trace    func(func(*httptrace.ClientTrace))
 	state    *dialState
 
-	start      time.Time
-	race       *happyeyeballs.Race
-	events     *mailbox
-	ctx        context.Context // of the attempts
-	answers    [2][]netip.Addr
-	errs       [2]*hostwise.DNSError
-	leave      func()    // set once it is this dial's turn to connect
-	connecting time.Time // of the first attempt: the connect's clock starts
-	announced  bool      // DNSDone
-	denied     *hostwise.DeniedError
-	unrouted   bool // a family was left out for want of a route
+	start       time.Time
+	plan        happyeyeballs.Plan
+	race        *happyeyeballs.Race
+	hedging     bool // this dial's hedge is the host's
+	waiting     bool // for another dial's hedge
+	released    bool // another dial's hedge has won
+	resolutions []Resolution
+	events      *mailbox
+	ctx         context.Context // of the attempts
+	answers     [2][]netip.Addr
+	errs        [2]*hostwise.DNSError
+	leave       func()    // set once it is this dial's turn to connect
+	connecting  time.Time // of the first attempt: the connect's clock starts
+	announced   bool      // DNSDone
+	denied      *hostwise.DeniedError
+	unrouted    bool // a family was left out for want of a route
 }
 
 func (t *Transport) newDial(network, address, key string, p *permit) (*dial, error) {
@@ -171,6 +181,10 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 		defer cancel()
 	}
 	d.t.counters.dials.Add(1)
+	d.t.budget.dials.Add(1)
+	if d.t.routes != nil && d.t.network.changed(d.start) {
+		d.t.history.Flush()
+	}
 	won, err := d.raceAddresses(ctx, d.t.routes)
 	if k := hostwise.KindOf(err); d.unrouted && (k == hostwise.DNSNoData || k == hostwise.DNSNXDomain && !d.t.knowsNoData()) {
 		// Perhaps the family without a default route has a way to just
@@ -184,6 +198,7 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 		d.leave()
 	}
 	d.state.finish(err)
+	d.report(won, err)
 	switch {
 	case err != nil:
 		if d.leave != nil {
@@ -262,9 +277,27 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	if d.literal.IsValid() {
 		r = nil // it is this family or none
 	}
-	remembered := d.t.memory.recall(d.key, d.start)
-	config := happyeyeballs.Config{Prefer: remembered.prefer, First: remembered.winner, Without: r.without(d.network, d.start)}
-	d.unrouted = config.Without != (*routes)(nil).without(d.network, d.start)
+	without := d.t.without(d.network)
+	routed := r.without(without, d.start)
+	d.unrouted = routed != without
+	d.plan = happyeyeballs.Plan{Prefer: d.t.prefer(r)}
+	if !d.t.opt.DisableMemory {
+		d.plan = d.t.history.Plan(d.key, d.plan.Prefer, d.start)
+	}
+	config := happyeyeballs.Config{
+		Prefer: d.plan.Prefer, Last: d.plan.Last, First: d.plan.First, Without: routed, ResolutionDelay: d.t.opt.ResolutionDelay,
+		Delay: func(a netip.Addr) time.Duration {
+			delay, _ := d.t.attemptDelay(a, time.Now())
+			return delay
+		},
+	}
+	winner := netip.AddrPort{}
+	defer func() {
+		d.t.history.Ended(d.key, d.plan, d.race.Outcome(winner.Addr()), time.Now())
+		if d.hedging {
+			d.t.hedges.end(d.key, d.hedgeWon(winner))
+		}
+	}()
 	d.answers, d.errs, d.denied = [2][]netip.Addr{}, [2]*hostwise.DNSError{}, nil
 	d.race = happyeyeballs.New(config)
 	d.trace(func(u *httptrace.ClientTrace) {
@@ -295,7 +328,11 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 		select {
 		case <-d.events.ready:
 			for ev, ok := d.events.next(); ok; ev, ok = d.events.next() {
-				if conn, err := d.handle(ev); conn != nil || err != nil {
+				conn, err := d.handle(ev)
+				if conn != nil {
+					winner = ev.addr
+				}
+				if conn != nil || err != nil {
 					return conn, err
 				}
 			}
@@ -312,12 +349,16 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 // again.
 func (d *dial) startAttempts(now time.Time) (wake time.Time) {
 	for !d.overtime(now) {
+		if d.race.Ready(now) && d.race.Hedge() && !d.mayHedge() {
+			break // an event will tell
+		}
+		hedge := d.race.Hedge()
 		addr, next := d.race.Next(now)
 		if !addr.IsValid() {
 			wake = next
 			break
 		}
-		d.startAttempt(addr, now)
+		d.startAttempt(addr, hedge, now)
 	}
 	if end := d.connecting.Add(d.t.opt.DialTimeout); !d.connecting.IsZero() && now.Before(end) && (wake.IsZero() || end.Before(wake)) {
 		wake = end
@@ -335,14 +376,40 @@ func (d *dial) lost(now time.Time) bool {
 	return d.race.Lost() || d.overtime(now) && !d.state.shaking()
 }
 
-func (d *dial) startAttempt(addr netip.Addr, now time.Time) {
+// mayHedge reports whether another attempt may begin beside those under way.
+func (d *dial) mayHedge() bool {
+	switch {
+	case d.hedging, d.released:
+		return true
+	case d.waiting:
+		return false
+	}
+	d.hedging = d.t.hedges.begin(d.key, d.events)
+	d.waiting = !d.hedging
+	return d.hedging
+}
+
+// hedgeWon reports whether the winner is an attempt that was begun beside
+// others.
+func (d *dial) hedgeWon(winner netip.AddrPort) bool {
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	return slices.ContainsFunc(d.state.attempts, func(a attemptState) bool { return a.hedge && a.Addr == winner })
+}
+
+func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	if d.connecting.IsZero() {
 		d.connecting = now
 		d.announce()
 	}
 	a := netip.AddrPortFrom(addr, d.port)
-	i := d.state.started(a, now)
+	state := attemptState{Attempt: hostwise.Attempt{Addr: a}, hedge: hedge}
+	state.delay, state.from = d.t.attemptDelay(addr, now)
+	i := d.state.started(state, now)
 	d.t.counters.attempts.Add(1)
+	if hedge {
+		d.t.budget.hedges.Add(1)
+	}
 	d.trace(func(u *httptrace.ClientTrace) {
 		if u.ConnectStart != nil {
 			u.ConnectStart("tcp", a.String())
@@ -382,12 +449,17 @@ func (d *dial) handle(ev event) (*conn, error) {
 	case ev.answer:
 		d.answered(ev, now)
 		return nil, nil
+	case ev.hedge:
+		d.waiting, d.released = false, ev.won
+		d.race.Reconsider()
+		return nil, nil
 	case ev.connected:
-		d.state.connected(ev.attempt)
+		if took := d.state.connected(ev.attempt, now); !ev.repeated && took < longestRTT {
+			d.t.history.Measured(ev.addr.Addr(), took, now)
+		}
 		d.connectDone(ev.addr, nil)
 		return nil, nil
 	case ev.err == nil:
-		d.t.memory.won(d.key, ev.addr.Addr(), d.state.tried(), now)
 		ev.conn.onClose = func() { d.t.conns.release(ev.conn) }
 		return ev.conn, nil
 	}
@@ -412,6 +484,7 @@ func (d *dial) connectDone(a netip.AddrPort, err error) {
 // answered takes in one family's addresses, those that may be dialled.
 func (d *dial) answered(ev event, now time.Time) {
 	f := ev.family
+	d.note(f, ev, now)
 	d.errs[f] = asDNSError(d.host, ev.err)
 	for _, a := range ev.addrs {
 		if rule := d.t.denies(a); rule != "" {
@@ -420,6 +493,7 @@ func (d *dial) answered(ev event, now time.Time) {
 		}
 		d.answers[f] = append(d.answers[f], a)
 	}
+	d.answers[f] = happyeyeballs.Sort(d.answers[f], d.t.routes.source)
 	d.race.Answer(now, f, d.answers[f])
 }
 

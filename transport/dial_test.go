@@ -15,6 +15,11 @@ import (
 	"github.com/hostwise-go/hostwise/internal/simnet"
 )
 
+var (
+	addr4 = netip.MustParseAddr("192.0.2.1")
+	addr6 = netip.MustParseAddr("2001:db8::1")
+)
+
 type names map[string][]netip.Addr
 
 func (n names) LookupNetIP(_ context.Context, network, host string) (as []netip.Addr, err error) {
@@ -94,7 +99,7 @@ func TestRoutes_FamilyWithoutOneIsLeftOut(t *testing.T) {
 }
 
 func TestRoutes_Without(t *testing.T) {
-	r := &routes{}
+	r, tr := &routes{}, &Transport{}
 	now := time.Now()
 	for i := range r.family {
 		r.family[i].checked.Store(now.UnixNano())
@@ -114,11 +119,11 @@ func TestRoutes_Without(t *testing.T) {
 	} {
 		miss(happyeyeballs.IPv6, tt.no6)
 		miss(happyeyeballs.IPv4, tt.no4)
-		if got, want := r.without(tt.network, now), [2]bool{tt.want6, tt.want4}; got != want {
+		if got, want := r.without(tr.without(tt.network), now), [2]bool{tt.want6, tt.want4}; got != want {
 			t.Errorf("%s, no IPv6 %v, no IPv4 %v: without %v, want %v", tt.network, tt.no6, tt.no4, got, want)
 		}
 	}
-	if got := (*routes)(nil).without("tcp", now); got != [2]bool{} {
+	if got := (*routes)(nil).without([2]bool{}, now); got != [2]bool{} {
 		t.Errorf("a network of the user's own is without %v", got)
 	}
 }

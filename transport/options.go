@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
 
 // A Resolver turns names into addresses; *dnscache.Resolver and
@@ -35,6 +37,37 @@ type Options struct {
 	// from the first attempt on. Neither resolving nor the TLS handshake
 	// counts. Default: 10 s.
 	DialTimeout time.Duration
+
+	// ResolutionDelay is how long the addresses of one family wait for the
+	// preferred family's answer: RFC 8305, section 3. Default: 50 ms;
+	// negative: none.
+	ResolutionDelay time.Duration
+
+	// ConnectionAttemptDelay is how long an attempt to connect has before the
+	// next address is tried as well: RFC 8305, section 5. At least 10 ms.
+	// Default: twice the round trip to the address's network where one is
+	// known, else what 95 of 100 recent connections took, within 0.1 and 1 s;
+	// else 250 ms.
+	ConnectionAttemptDelay time.Duration
+
+	// Prefer is the family to try first, "ip6" or "ip4", on hosts of which
+	// nothing else is known. Default: "ip6", or "ip4" where this machine's
+	// own IPv6 addresses are not for the public Internet (RFC 6724,
+	// section 6, rule 5).
+	Prefer string
+
+	// DisableIPv6 and DisableIPv4 leave a family out: it is not asked for
+	// and not connected to.
+	DisableIPv6 bool
+	DisableIPv4 bool
+
+	// DisableMemory begins every race as if it were the first: without what
+	// is known of the host, of round trips and of whole families.
+	DisableMemory bool
+
+	// DialDone is called at the end of each dial, before it returns, from
+	// the dial's goroutine. It must not block. Default: nothing.
+	DialDone func(DialReport)
 
 	// TLSHandshakeTimeout bounds one TLS handshake. Default: that of the
 	// base transport, or 5 s.
@@ -76,6 +109,15 @@ func (o *Options) withDefaults(base *http.Transport) (Options, error) {
 	if c.DialTimeout < 0 || c.TLSHandshakeTimeout < 0 {
 		return c, fmt.Errorf("transport: Options.DialTimeout %v and TLSHandshakeTimeout %v must not be negative; zero is the default", c.DialTimeout, c.TLSHandshakeTimeout)
 	}
+	switch {
+	case c.ConnectionAttemptDelay != 0 && c.ConnectionAttemptDelay < happyeyeballs.MinimumConnectionAttemptDelay:
+		return c, fmt.Errorf("transport: Options.ConnectionAttemptDelay is %v, must be at least %v (RFC 8305, section 5); zero is the default", c.ConnectionAttemptDelay, happyeyeballs.MinimumConnectionAttemptDelay)
+	case c.Prefer != "" && !slices.Contains(networks[:], c.Prefer):
+		return c, fmt.Errorf("transport: Options.Prefer is %q, must be \"ip6\" or \"ip4\"", c.Prefer)
+	case c.DisableIPv6 && c.DisableIPv4:
+		return c, fmt.Errorf("transport: Options.DisableIPv6 and DisableIPv4 leave nothing to connect to")
+	}
+	c.ResolutionDelay = first(c.ResolutionDelay, happyeyeballs.ResolutionDelay)
 	c.DialTimeout = first(c.DialTimeout, defaultDialTimeout)
 	c.TLSHandshakeTimeout = first(c.TLSHandshakeTimeout, base.TLSHandshakeTimeout, defaultTLSHandshakeTimeout)
 	c.ResponseHeaderTimeout = max(0, first(c.ResponseHeaderTimeout, base.ResponseHeaderTimeout, defaultResponseHeaderTimeout))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"syscall"
 	"testing"
 	"time"
@@ -96,21 +97,24 @@ func TestOptions_Defaults(t *testing.T) {
 		options *Options
 		want    Options
 	}{
-		{"nil", &http.Transport{}, nil, Options{DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 15 * time.Second, MaxConns: 200, MaxConnsPerHost: 8}},
+		{"nil", &http.Transport{}, nil, Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 15 * time.Second, MaxConns: 200, MaxConnsPerHost: 8}},
 		{"the base decides", &http.Transport{TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConnsPerHost: 3}, &Options{},
-			Options{DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConns: 200, MaxConnsPerHost: 3}},
+			Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConns: 200, MaxConnsPerHost: 3}},
 		{"the options decide", &http.Transport{TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConnsPerHost: 3},
 			&Options{DialTimeout: 4, TLSHandshakeTimeout: 5, ResponseHeaderTimeout: 6, MaxConns: 7, MaxConnsPerHost: 8},
-			Options{DialTimeout: 4, TLSHandshakeTimeout: 5, ResponseHeaderTimeout: 6, MaxConns: 7, MaxConnsPerHost: 8}},
+			Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 4, TLSHandshakeTimeout: 5, ResponseHeaderTimeout: 6, MaxConns: 7, MaxConnsPerHost: 8}},
 		{"negative is none", &http.Transport{ResponseHeaderTimeout: 2, MaxConnsPerHost: 3}, &Options{ResponseHeaderTimeout: -1, MaxConns: -1, MaxConnsPerHost: -1},
-			Options{DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second}},
+			Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second}},
 	} {
 		got, err := tt.options.withDefaults(tt.base)
-		if err != nil || got != tt.want {
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
 		}
 	}
-	for _, o := range []*Options{{DialTimeout: -1}, {TLSHandshakeTimeout: -1}} {
+	for _, o := range []*Options{
+		{DialTimeout: -1}, {TLSHandshakeTimeout: -1}, {ConnectionAttemptDelay: 9 * time.Millisecond}, {ConnectionAttemptDelay: -1},
+		{Prefer: "tcp6"}, {DisableIPv6: true, DisableIPv4: true},
+	} {
 		if _, err := o.withDefaults(&http.Transport{}); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}

@@ -108,11 +108,13 @@ func isAddrError(err error) bool {
 	return errors.As(err, &a)
 }
 
-// routes knows which families have a default route.
+// routes knows which families have a default route, and from which address
+// connections over it come.
 type routes struct {
 	family [2]struct {
 		checked atomic.Int64 // Unix nanoseconds
 		missing atomic.Bool
+		source  atomic.Pointer[netip.Addr]
 	}
 }
 
@@ -121,22 +123,37 @@ const routeCheck = time.Second
 // Addresses that a default route leads to: RFC 3849 and RFC 5737.
 var probes = [2]string{happyeyeballs.IPv6: "[2001:db8::1]:53", happyeyeballs.IPv4: "192.0.2.1:53"}
 
-// without says which families are not to be asked for: those that network
-// excludes and those that have no route. Connecting a UDP socket asks the
-// routing table and sends nothing. With no route at all, or a nil r, every
-// family is tried.
-func (r *routes) without(network string, now time.Time) (w [2]bool) {
-	w = [2]bool{happyeyeballs.IPv6: network == "tcp4", happyeyeballs.IPv4: network == "tcp6"}
+// without says which families a dial leaves out, by its network and by the
+// options.
+func (t *Transport) without(network string) [2]bool {
+	return [2]bool{
+		happyeyeballs.IPv6: network == "tcp4" || t.opt.DisableIPv6,
+		happyeyeballs.IPv4: network == "tcp6" || t.opt.DisableIPv4,
+	}
+}
+
+// prefer is the family to try first on a host of which nothing is known.
+func (t *Transport) prefer(r *routes) happyeyeballs.Family {
+	switch {
+	case t.opt.Prefer == networks[happyeyeballs.IPv4]:
+		return happyeyeballs.IPv4
+	case t.opt.Prefer != "" || r == nil:
+		return happyeyeballs.IPv6
+	}
+	return happyeyeballs.Preferred(r.defaultSource(happyeyeballs.IPv6), r.defaultSource(happyeyeballs.IPv4))
+}
+
+// without adds to w the families that have no route. With none left, or a
+// nil r, w remains as it was, and so it does when one is left out already.
+func (r *routes) without(w [2]bool, now time.Time) [2]bool {
 	if r == nil || w[0] || w[1] {
 		return w
 	}
 	for i := range r.family {
 		f := &r.family[i]
 		if last := f.checked.Load(); now.UnixNano()-last >= int64(routeCheck) && f.checked.CompareAndSwap(last, now.UnixNano()) {
-			c, err := net.Dial("udp", probes[i])
-			if err == nil {
-				c.Close()
-			}
+			source, err := localAddr(probes[i])
+			f.source.Store(&source)
 			f.missing.Store(isNoRoute(err))
 		}
 		w[i] = f.missing.Load()
@@ -145,6 +162,44 @@ func (r *routes) without(network string, now time.Time) (w [2]bool) {
 		return [2]bool{}
 	}
 	return w
+}
+
+// defaultSource is the source address of a family's default route, if it is
+// known.
+func (r *routes) defaultSource(f happyeyeballs.Family) (a netip.Addr) {
+	if p := r.family[f].source.Load(); p != nil {
+		a = *p
+	}
+	return a
+}
+
+// source is the local address that connections to a would come from, and the
+// zero Addr if that is not to be known. What looks like the public Internet
+// is taken to be behind the default route.
+func (r *routes) source(a netip.Addr) netip.Addr {
+	switch {
+	case r == nil:
+		return netip.Addr{}
+	case a.Unmap().Is4() || globalUnicast.Contains(a):
+		return r.defaultSource(happyeyeballs.Of(a))
+	}
+	source, _ := localAddr(netip.AddrPortFrom(a, 53).String())
+	return source
+}
+
+// localAddr is the source address of packets to address. Connecting a UDP
+// socket asks the routing table and sends nothing.
+func localAddr(address string) (netip.Addr, error) {
+	c, err := net.Dial("udp", address)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer c.Close()
+	local, ok := c.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}, nil
+	}
+	return local.AddrPort().Addr().Unmap(), nil
 }
 
 // isNoRoute reports whether a connect failed for want of a route or of the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +32,9 @@ type dialState struct {
 type attemptState struct {
 	hostwise.Attempt
 	running bool
+	delay   time.Duration
+	from    happyeyeballs.Source
+	hedge   bool
 }
 
 func (s *dialState) resolve(asked func() []string) {
@@ -56,17 +58,21 @@ func (s *dialState) queue() {
 }
 
 // started notes a new attempt and returns its index.
-func (s *dialState) started(a netip.AddrPort, now time.Time) int {
+func (s *dialState) started(a attemptState, now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attempts = append(s.attempts, attemptState{hostwise.Attempt{Addr: a, Start: now.Sub(s.start), Phase: hostwise.PhaseConnect}, true})
+	a.Start, a.Phase, a.running = now.Sub(s.start), hostwise.PhaseConnect, true
+	s.attempts = append(s.attempts, a)
 	return len(s.attempts) - 1
 }
 
-func (s *dialState) connected(i int) {
+// connected notes that an attempt has connected, and returns how long it
+// took.
+func (s *dialState) connected(i int, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attempts[i].Phase = hostwise.PhaseTLS
+	return now.Sub(s.start) - s.attempts[i].Start
 }
 
 // failed notes the end of an attempt and returns the phase it ended in.
@@ -86,16 +92,6 @@ func (s *dialState) shaking() bool {
 }
 
 func (a attemptState) shaking() bool { return a.running && a.Phase == hostwise.PhaseTLS }
-
-// tried reports by family whether an address of it was tried.
-func (s *dialState) tried() (t [2]bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, a := range s.attempts {
-		t[happyeyeballs.Of(a.Addr.Addr())] = true
-	}
-	return t
-}
 
 // finish notes the end of the dial.
 func (s *dialState) finish(err error) {
@@ -219,6 +215,9 @@ func proxyKind(k hostwise.Kind) hostwise.Kind {
 	}
 	return hostwise.ProxyConnect
 }
+
+// errCalledOff is the error of attempts that another one's success has ended.
+var errCalledOff = errors.New("called off: another attempt has won")
 
 // errTimeout is the error of package net for a dial whose time is up.
 type errTimeout struct{}

@@ -13,6 +13,7 @@ import (
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/dnscache"
 	"github.com/hostwise-go/hostwise/internal/failure"
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
 
 // A Transport is an http.RoundTripper. It is safe for concurrent use, and
@@ -28,7 +29,10 @@ type Transport struct {
 	routes   *routes            // nil when dial does not go by them
 	breaker  *breaker
 	contacts contacts
-	memory   *memory
+	history  *happyeyeballs.History
+	network  network
+	hedges   hedges
+	budget   hedgeBudget
 	conns    *connLimit
 	counters counters
 
@@ -61,8 +65,8 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		breaker: newBreaker(), memory: newMemory(), closing: make(chan struct{}),
-		contacts: contacts{hosts: map[string]*contact{}}, conns: newConnLimit(opt.MaxConns),
+		breaker: newBreaker(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
 	if t.dial == nil {
 		t.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
@@ -193,7 +197,7 @@ func (t *Transport) failed(j *journey, err error) error {
 
 // charge puts a failure on a host's account.
 func (t *Transport) charge(key string, err error, p *permit) {
-	if t.breaker.failure(key, time.Now(), err, t.memory.answered(key), p) {
+	if t.breaker.failure(key, time.Now(), err, t.history.Reached(key), p) {
 		t.contacts.changed(key)
 	}
 }

@@ -201,7 +201,7 @@ func TestRace_V6BlackHoleCostsOneAttemptDelayOnce(t *testing.T) {
 		time.Sleep(10 * time.Minute) // then IPv6 gets another chance
 		w.takes(250*ms, "http://a.test/")
 		w.link("2001:db8::1", simnet.Link{})
-		time.Sleep(10 * time.Minute)
+		time.Sleep(20 * time.Minute) // twice as long as before
 		w.takes(0, "http://a.test/")
 		if got := w.dials("2001:db8::1"); got != 3 {
 			t.Errorf("%d attempts over IPv6, want 3", got)

@@ -62,11 +62,12 @@ var growth = [MaxAttempts]time.Duration{1, 1, 2, 4, 4, 4, 4, 4}
 // Config is what is known before the race. The zero value asks for both
 // families and prefers IPv6.
 type Config struct {
-	Prefer                 Family
-	Without                [2]bool       // families, by index, that are not asked for
-	ResolutionDelay        time.Duration // 0: the constant
-	ConnectionAttemptDelay time.Duration // 0: the constant; at least the minimum
-	First                  netip.Addr    // the address to put first in its family, if the answer has it
+	Prefer          Family
+	Without         [2]bool                        // families, by index, that are not asked for
+	Last            [2]bool                        // families, by index, to be tried when nothing of the other is left
+	ResolutionDelay time.Duration                  // 0: the constant
+	Delay           func(netip.Addr) time.Duration // the attempt delay behind an attempt; nil: the constant. At least the minimum
+	First           netip.Addr                     // the address to put first in its family, if the answer has it
 }
 
 // A Race is the state of one connection establishment. It is not safe for
@@ -82,6 +83,7 @@ type Race struct {
 	last     Family    // family of the last start
 	lastAt   time.Time // time of the last start
 	nextAt   time.Time // no start before
+	prompted bool      // by a failure: the next start is no hedge
 }
 
 // New returns a race without answers.
@@ -89,10 +91,9 @@ func New(cfg Config) *Race {
 	if cfg.ResolutionDelay == 0 {
 		cfg.ResolutionDelay = ResolutionDelay
 	}
-	if cfg.ConnectionAttemptDelay == 0 {
-		cfg.ConnectionAttemptDelay = ConnectionAttemptDelay
+	if cfg.Delay == nil {
+		cfg.Delay = func(netip.Addr) time.Duration { return ConnectionAttemptDelay }
 	}
-	cfg.ConnectionAttemptDelay = max(cfg.ConnectionAttemptDelay, MinimumConnectionAttemptDelay)
 	return &Race{cfg: cfg, answered: cfg.Without, last: cfg.Prefer.Other()}
 }
 
@@ -130,6 +131,7 @@ func (r *Race) skipTried(f Family) {
 // wait for the delay.
 func (r *Race) Failed(now time.Time) {
 	r.running--
+	r.prompted = true
 	if soonest := later(now, r.lastAt.Add(MinimumConnectionAttemptDelay)); soonest.Before(r.nextAt) {
 		r.nextAt = soonest
 	}
@@ -153,7 +155,8 @@ func (r *Race) Next(now time.Time) (start netip.Addr, wake time.Time) {
 		return netip.Addr{}, at
 	}
 	start, r.queue[f] = r.queue[f][0], r.queue[f][1:]
-	r.nextAt = now.Add(r.cfg.ConnectionAttemptDelay * growth[r.started])
+	r.nextAt = now.Add(r.delay(start, r.started))
+	r.prompted = false
 	r.tried[r.started] = start
 	r.started++
 	r.running++
@@ -163,11 +166,42 @@ func (r *Race) Next(now time.Time) (start netip.Addr, wake time.Time) {
 	return start, time.Time{}
 }
 
+// delay is the time from the n-th start, which was at a, to the next one.
+func (r *Race) delay(a netip.Addr, n int) time.Duration {
+	return max(r.cfg.Delay(a), MinimumConnectionAttemptDelay) * growth[n]
+}
+
+// Hedge reports whether the next start would be one that no failure has
+// called for: others are still on their way.
+func (r *Race) Hedge() bool { return r.running > 0 && !r.prompted }
+
+// Reconsider takes the attempt delay anew: Config.Delay has learned.
+func (r *Race) Reconsider() {
+	if r.started > 0 && !r.prompted {
+		r.nextAt = r.lastAt.Add(r.delay(r.tried[r.started-1], r.started-1))
+	}
+}
+
+// Outcome is how the race ended; winner is invalid if nobody has won.
+func (r *Race) Outcome(winner netip.Addr) Outcome {
+	o := Outcome{Winner: winner}
+	before := winner.IsValid()
+	for _, a := range r.tried[:r.started] {
+		before = before && a != winner
+		f := Of(a)
+		o.Tried[f] = true
+		if before && !o.Began[f].IsValid() {
+			o.Began[f] = a
+		}
+	}
+	return o
+}
+
 // nextFamily is the family of the next attempt: the families alternate
 // (RFC 8305, section 4) as long as both have addresses.
 func (r *Race) nextFamily() (f Family, ok bool) {
 	f = r.last.Other()
-	if len(r.queue[f]) == 0 {
+	if len(r.queue[f]) == 0 || r.cfg.Last[f] && len(r.queue[f.Other()]) > 0 {
 		f = r.last
 	}
 	return f, len(r.queue[f]) > 0 && r.started < MaxAttempts

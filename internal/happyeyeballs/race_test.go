@@ -24,6 +24,11 @@ func addrs(list ...string) (as []netip.Addr) {
 	return as
 }
 
+// fixed is the same attempt delay behind every attempt.
+func fixed(d time.Duration) func(netip.Addr) time.Duration {
+	return func(netip.Addr) time.Duration { return d }
+}
+
 // An event is something that happens to a race: an answer or, without one,
 // the failure of an attempt.
 type event struct {
@@ -137,9 +142,9 @@ func TestRace(t *testing.T) {
 
 		{"5: the delay grows x1, x1, x2, x4 and no more", Config{}, []event{{0, many("6", 8)}},
 			[]string{"0s 2001:db8::1", "250ms 2001:db8::2", "500ms 2001:db8::3", "1s 2001:db8::4", "2s 2001:db8::5", "3s 2001:db8::6", "4s 2001:db8::7", "5s 2001:db8::8"}},
-		{"5: the attempt delay can be set", Config{ConnectionAttemptDelay: 100 * ms}, []event{{0, many("6", 4)}},
+		{"5: the attempt delay can be set", Config{Delay: fixed(100 * ms)}, []event{{0, many("6", 4)}},
 			[]string{"0s 2001:db8::1", "100ms 2001:db8::2", "200ms 2001:db8::3", "400ms 2001:db8::4"}},
-		{"5: but not below its minimum", Config{ConnectionAttemptDelay: 1 * ms}, []event{{0, many("6", 2)}},
+		{"5: but not below its minimum", Config{Delay: fixed(1 * ms)}, []event{{0, many("6", 2)}},
 			[]string{"0s 2001:db8::1", "10ms 2001:db8::2"}},
 		{"5: at most eight attempts", Config{}, []event{{0, many("6", 9)}, {0, many("4", 9)}},
 			[]string{"0s 2001:db8::1", "250ms 192.0.2.1", "500ms 2001:db8::2", "1s 192.0.2.2", "2s 2001:db8::3", "3s 192.0.2.3", "4s 2001:db8::4", "5s 192.0.2.4"}},
@@ -270,7 +275,7 @@ func fuzzRace(t *testing.T, script []byte) {
 	flags, count := read(), read()
 	c := Config{Prefer: Family(flags & 1), Without: [2]bool{flags&4 != 0, flags&8 != 0}}
 	if flags&16 != 0 {
-		c.ConnectionAttemptDelay = time.Duration(1+read()) * ms
+		c.Delay = fixed(time.Duration(1+read()) * ms)
 	}
 	if flags&32 != 0 {
 		c.ResolutionDelay = time.Duration(1+read()) * ms

@@ -1,0 +1,70 @@
+package transport
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+)
+
+// A DialReport says what one dial did: RFC 8305, step by step.
+type DialReport struct {
+	Host        string // host:port of the request
+	Proxy       string // host:port of the proxy dialled, or ""
+	Start       time.Time
+	Elapsed     time.Duration
+	Prefer      string // the family preferred, "ip6" or "ip4"
+	Canary      bool   // tried first a family that is down
+	Resolutions []Resolution
+	Attempts    []DialAttempt
+	Winner      int   // index in Attempts; -1 without one
+	Err         error // why there is none
+}
+
+// A Resolution is the answer for one family.
+type Resolution struct {
+	Network string        // "ip6" or "ip4"
+	At      time.Duration // since Start
+	Addrs   []netip.Addr
+	Err     error
+}
+
+// A DialAttempt is one address tried, and the time the next one waited for
+// it at most.
+type DialAttempt struct {
+	hostwise.Attempt
+	Delay     time.Duration // the connection attempt delay behind it: RFC 8305, section 5
+	DelayFrom string        // "default", "prefix", "recent", "option" or "budget"
+	Hedge     bool          // begun while others might still succeed
+}
+
+// report tells the user's hook what the dial did; won is nil if it failed.
+func (d *dial) report(won *conn, err error) {
+	if d.t.opt.DialDone == nil {
+		return
+	}
+	now := time.Now()
+	r := DialReport{
+		Host: d.state.host, Proxy: d.state.proxy, Start: d.start, Elapsed: now.Sub(d.start),
+		Prefer: networks[d.plan.Prefer], Canary: d.plan.Canary != [2]bool{}, Resolutions: d.resolutions, Winner: -1, Err: err,
+	}
+	d.state.mu.Lock()
+	for i, a := range d.state.soFar(errCalledOff) {
+		s := d.state.attempts[i]
+		if won != nil && a.Addr == won.addr {
+			a.Err, r.Winner = nil, i
+		}
+		r.Attempts = append(r.Attempts, DialAttempt{Attempt: a, Delay: s.delay, DelayFrom: string(s.from), Hedge: s.hedge})
+	}
+	d.state.mu.Unlock()
+	d.t.opt.DialDone(r)
+}
+
+// note keeps an answer for the report.
+func (d *dial) note(f happyeyeballs.Family, ev event, now time.Time) {
+	if d.t.opt.DialDone != nil {
+		d.resolutions = append(d.resolutions, Resolution{Network: networks[f], At: now.Sub(d.start), Addrs: slices.Clone(ev.addrs), Err: ev.err})
+	}
+}
