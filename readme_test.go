@@ -59,7 +59,7 @@ func TestReadme_CodeCompiles(t *testing.T) {
 	}
 	imports := map[string]string{
 		"colly": "github.com/gocolly/colly/v2", "dnscache": "", "errors": "errors", "hostwise": "", "hostwisecolly": "", "http": "net/http",
-		"log": "log", "time": "time", "transport": "",
+		"log": "log", "net": "net", "time": "time", "transport": "",
 	}
 	for i, b := range blocks {
 		code := b[1]
@@ -86,8 +86,10 @@ func TestReadme_CodeCompiles(t *testing.T) {
 			params = append(params, "err error")
 		}
 		fmt.Fprintf(src, "func piece(%s) {\n%s\n", strings.Join(params, ", "), code)
-		if strings.Contains(code, "resp, err") {
-			fmt.Fprintln(src, "_, _ = resp, err")
+		for _, v := range []string{"resp", "addrs", "dialer"} { // results that the reader will use
+			if strings.Contains(code, v+", err :=") || strings.Contains(code, v+" :=") {
+				fmt.Fprintf(src, "_ = %s\n", v)
+			}
 		}
 		fmt.Fprintln(src, "}\nfunc main() {}")
 		file := filepath.Join(dir, fmt.Sprintf("piece%d.go", i))
