@@ -85,6 +85,10 @@ func TestReadme_CodeCompiles(t *testing.T) {
 		if strings.Contains(code, "errors.As(err") {
 			params = append(params, "err error")
 		}
+		if strings.Contains(code, "(ctx, ") {
+			params = append(params, "ctx context.Context")
+			fmt.Fprintln(src, `import "context"`)
+		}
 		fmt.Fprintf(src, "func piece(%s) {\n%s\n", strings.Join(params, ", "), code)
 		for _, v := range []string{"resp", "addrs", "dialer"} { // results that the reader will use
 			if strings.Contains(code, v+", err :=") || strings.Contains(code, v+" :=") {
