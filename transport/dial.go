@@ -182,9 +182,6 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	}
 	d.t.counters.dials.Add(1)
 	d.t.budget.dials.Add(1)
-	if d.t.routes != nil && d.t.network.changed(d.start) {
-		d.t.history.Flush()
-	}
 	won, err := d.raceAddresses(ctx, d.t.routes)
 	if k := hostwise.KindOf(err); d.unrouted && (k == hostwise.DNSNoData || k == hostwise.DNSNXDomain && !d.t.knowsNoData()) {
 		// Perhaps the family without a default route has a way to just
@@ -280,6 +277,9 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	without := d.t.without(d.network)
 	routed := r.without(without, d.start)
 	d.unrouted = routed != without
+	if r.hasChanged() {
+		d.t.history.Flush()
+	}
 	d.plan = happyeyeballs.Plan{Prefer: d.t.prefer(r)}
 	if !d.t.opt.DisableMemory {
 		d.plan = d.t.history.Plan(d.key, d.plan.Prefer, d.start)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,5 +126,40 @@ func TestRoutes_Without(t *testing.T) {
 	}
 	if got := (*routes)(nil).without([2]bool{}, now); got != [2]bool{} {
 		t.Errorf("a network of the user's own is without %v", got)
+	}
+}
+
+// Another source address is another network; none, for want of descriptors,
+// is not.
+func TestRoutes_Change(t *testing.T) {
+	r := &routes{}
+	for _, tt := range []struct {
+		source string
+		err    error
+		want   bool
+	}{
+		{"192.0.2.7", nil, false}, // the first look
+		{"192.0.2.7", nil, false},
+		{"", syscall.EMFILE, false},
+		{"192.0.2.8", nil, true},
+		{"192.0.2.8", nil, false},
+		{"", syscall.ENETUNREACH, true},
+		{"192.0.2.8", nil, true},
+	} {
+		r.found(int(happyeyeballs.IPv4), func(string) (a netip.Addr, err error) {
+			if tt.err == nil {
+				a = netip.MustParseAddr(tt.source)
+			}
+			return a, tt.err
+		})
+		if got := r.hasChanged(); got != tt.want {
+			t.Errorf("%q, %v: changed = %v, want %v", tt.source, tt.err, got, tt.want)
+		}
+		if r.hasChanged() {
+			t.Error("a change is reported twice")
+		}
+	}
+	if (*routes)(nil).hasChanged() {
+		t.Error("nobody knows of a user's own network that it has changed")
 	}
 }

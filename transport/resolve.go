@@ -109,9 +109,11 @@ func isAddrError(err error) bool {
 }
 
 // routes knows which families have a default route, and from which address
-// connections over it come.
+// connections over it come. When that address changes, this machine is in
+// another network.
 type routes struct {
-	family [2]struct {
+	changed atomic.Bool // since hasChanged was last called
+	family  [2]struct {
 		checked atomic.Int64 // Unix nanoseconds
 		missing atomic.Bool
 		source  atomic.Pointer[netip.Addr]
@@ -152,9 +154,7 @@ func (r *routes) without(w [2]bool, now time.Time) [2]bool {
 	for i := range r.family {
 		f := &r.family[i]
 		if last := f.checked.Load(); now.UnixNano()-last >= int64(routeCheck) && f.checked.CompareAndSwap(last, now.UnixNano()) {
-			source, err := localAddr(probes[i])
-			f.source.Store(&source)
-			f.missing.Store(isNoRoute(err))
+			r.found(i, localAddr)
 		}
 		w[i] = f.missing.Load()
 	}
@@ -163,6 +163,22 @@ func (r *routes) without(w [2]bool, now time.Time) [2]bool {
 	}
 	return w
 }
+
+// found takes in what there is of a family's default route.
+func (r *routes) found(i int, localAddr func(address string) (netip.Addr, error)) {
+	f := &r.family[i]
+	source, err := localAddr(probes[i])
+	f.missing.Store(isNoRoute(err))
+	if err != nil && !isNoRoute(err) { // for want of descriptors, perhaps
+		return
+	}
+	if before := f.source.Swap(&source); before != nil && *before != source {
+		r.changed.Store(true)
+	}
+}
+
+// hasChanged reports whether this machine has come to another network, once.
+func (r *routes) hasChanged() bool { return r != nil && r.changed.Load() && r.changed.Swap(false) }
 
 // defaultSource is the source address of a family's default route, if it is
 // known.

@@ -30,7 +30,6 @@ type Transport struct {
 	breaker  *breaker
 	contacts contacts
 	history  *happyeyeballs.History
-	network  network
 	hedges   hedges
 	budget   hedgeBudget
 	conns    *connLimit
