@@ -64,3 +64,11 @@ func (r *Resolver) TTL(network, host string) time.Duration {
 	}
 	return 0
 }
+
+// StandStill is what r sees after the machine has stood still for a second.
+func (r *Resolver) StandStill() {
+	r.mu.Lock()
+	r.timer = time.Now().Add(-time.Second)
+	r.mu.Unlock()
+	r.wake <- struct{}{}
+}

@@ -372,6 +372,16 @@ func TestRetransmit_Budget(t *testing.T) {
 }
 
 // A budget is for servers that are slow: a few lost packets cost 0.4 s each.
+// Answers that came while the machine stood still are read before questions
+// are repeated.
+func TestRetransmit_NotBeforeAnswersAreRead(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeA, simnet.Rule{Silent: true}, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300})
+		time.AfterFunc(350*time.Millisecond, w.r.StandStill)
+		w.gets("ip4", "a.test", 450*time.Millisecond+rtt, "192.0.2.1")
+	})
+}
+
 func TestRetransmit_FewLossesAreRepeatedAtOnce(t *testing.T) {
 	inWorld(t, 1, dnscache.Options{}, func(w *world) {
 		var wg sync.WaitGroup

@@ -37,7 +37,8 @@ type Resolver struct {
 	mu       sync.Mutex // protects what follows, and every flight
 	flights  map[flightKey]*flight
 	schedule schedule
-	sleeping time.Time              // until when runSchedule sleeps; zero: until it is woken
+	sleeping time.Time              // until when runSchedule sleeps, unless it is woken; zero: until it is
+	timer    time.Time              // what its timer is set to; zero: nothing
 	owned    map[io.Closer]struct{} // connections to close with the Resolver
 	closed   bool
 }

@@ -5,6 +5,13 @@ import (
 	"time"
 )
 
+// When the program, or the machine, has stood still, the answers that came
+// meanwhile are read before anything is repeated or given up.
+const (
+	stoodStill = 100 * time.Millisecond
+	catchUp    = 100 * time.Millisecond
+)
+
 // schedule orders the flights by the time of their next tick. One goroutine
 // and one timer serve them all; Resolver.mu protects it.
 type schedule []*flight
@@ -59,6 +66,12 @@ func (r *Resolver) runSchedule() {
 		var until time.Time
 		now := time.Now()
 		r.mu.Lock()
+		if !r.timer.IsZero() && now.Sub(r.timer) > stoodStill {
+			r.timer = time.Time{}
+			r.mu.Unlock()
+			time.Sleep(catchUp)
+			continue
+		}
 		for len(r.schedule) > 0 {
 			f := r.schedule[0]
 			if f.next.After(now) {
@@ -68,7 +81,7 @@ func (r *Resolver) runSchedule() {
 			heap.Pop(&r.schedule)
 			due = append(due, f)
 		}
-		r.sleeping = until
+		r.sleeping, r.timer = until, until
 		r.mu.Unlock()
 		for _, f := range due {
 			r.tick(f, now)
