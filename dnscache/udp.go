@@ -27,7 +27,7 @@ const (
 	// what makes windowRate answers a second from a slow server.
 	minWindow  = 256
 	maxWindow  = maxSockets * maxInFlight
-	windowRate = 2000
+	windowRate = 8000
 )
 
 // A query is one message sent, or being sent, to one server for a flight.
