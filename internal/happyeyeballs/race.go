@@ -188,9 +188,7 @@ func (r *Race) Outcome(winner netip.Addr) Outcome {
 	before := winner.IsValid()
 	for _, a := range r.tried[:r.started] {
 		before = before && a != winner
-		f := Of(a)
-		o.Tried[f] = true
-		if before && !o.Began[f].IsValid() {
+		if f := Of(a); before && !o.Began[f].IsValid() {
 			o.Began[f] = a
 		}
 	}
