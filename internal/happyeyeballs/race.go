@@ -85,6 +85,7 @@ type Race struct {
 	running  int
 	last     Family    // family of the last start
 	lastAt   time.Time // time of the last start
+	waits    time.Duration
 	nextAt   time.Time // no start before
 	prompted int       // by failures: so many starts are no hedges and do not wait for the delay
 }
@@ -178,7 +179,8 @@ func (r *Race) Next(now time.Time) (start netip.Addr, wake time.Time) {
 		return netip.Addr{}, at
 	}
 	start, r.queue[f] = r.queue[f][0], r.queue[f][1:]
-	r.nextAt = now.Add(r.delay(start, r.started))
+	r.waits = r.delay(start, r.started)
+	r.nextAt = now.Add(r.waits)
 	if r.prompted = max(0, r.prompted-1); r.prompted > 0 {
 		r.nextAt = now.Add(MinimumConnectionAttemptDelay)
 	}
@@ -196,6 +198,10 @@ func (r *Race) delay(a netip.Addr, n int) time.Duration {
 	d := max(r.cfg.Delay(a), MinimumConnectionAttemptDelay)
 	return max(d, min(d*growth[n], MaximumConnectionAttemptDelay))
 }
+
+// Delay is how long the next start was to wait for the last one, when that
+// began.
+func (r *Race) Delay() time.Duration { return r.waits }
 
 // Hedge reports whether the next start would be one that no failure has
 // called for: others are still on their way.
