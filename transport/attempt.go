@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
@@ -39,11 +40,11 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 		cancel()
 		if err != nil {
 			raw.Close()
-			d.events.post(event{attempt: i, addr: a, err: plainHTTP(err)})
+			d.events.post(event{attempt: i, addr: a, err: plainHTTP(err), established: true})
 			return
 		}
 	}
-	d.events.post(event{attempt: i, addr: a, conn: c})
+	d.events.post(event{attempt: i, addr: a, conn: c, established: true})
 }
 
 // conn is a connection that tells when it is closed.
@@ -101,15 +102,17 @@ type event struct {
 	family happyeyeballs.Family
 	addrs  []netip.Addr
 	// News: connected (a handshake follows, or success), failed, or done.
-	attempt   int
-	addr      netip.AddrPort
-	connected bool
-	repeated  bool // connected, but not at the first SYN
-	conn      *conn
-	err       error // of either
+	attempt     int
+	addr        netip.AddrPort
+	connected   bool
+	repeated    bool // connected, but not at the first SYN
+	established bool // failed or done: it had connected
+	conn        *conn
+	err         error // of either
 
 	// The hedge that was waited for has ended.
-	hedge, won bool
+	hedge  bool
+	winner netip.Addr // by it; zero if it did not win
 }
 
 // A mailbox carries events to the loop of a dial. Posting never blocks, and
@@ -120,19 +123,20 @@ type mailbox struct {
 	mu     sync.Mutex // protects what follows
 	events []event
 	closed bool
+	late   *atomic.Uint64
 }
 
 func newMailbox() *mailbox { return &mailbox{ready: make(chan struct{}, 1)} }
 
 func (m *mailbox) post(ev event) {
 	m.mu.Lock()
-	closed := m.closed
+	closed, late := m.closed, m.late
 	if !closed {
 		m.events = append(m.events, ev)
 	}
 	m.mu.Unlock()
 	if closed {
-		ev.discard()
+		ev.discard(late)
 		return
 	}
 	select {
@@ -153,18 +157,22 @@ func (m *mailbox) next() (ev event, ok bool) {
 }
 
 // close closes the connections that came too late, and those still to come.
-func (m *mailbox) close() {
+// late counts them, unless it is nil.
+func (m *mailbox) close(late *atomic.Uint64) {
 	m.mu.Lock()
-	m.closed = true
+	m.closed, m.late = true, late
 	left := m.events
 	m.events = nil
 	m.mu.Unlock()
 	for _, ev := range left {
-		ev.discard()
+		ev.discard(late)
 	}
 }
 
-func (ev event) discard() {
+func (ev event) discard(late *atomic.Uint64) {
+	if ev.established && late != nil {
+		late.Add(1)
+	}
 	if ev.conn != nil {
 		ev.conn.Conn.Close()
 	}

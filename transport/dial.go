@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http/httptrace"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -143,6 +142,8 @@ type dial struct {
 	hedging     bool // this dial's hedge is the host's
 	waiting     bool // for another dial's hedge
 	released    bool // another dial's hedge has won
+	winner      int  // the attempt that has won; -1 without one
+	delayFrom   happyeyeballs.Source
 	resolutions []Resolution
 	events      *mailbox
 	ctx         context.Context // of the attempts
@@ -167,7 +168,7 @@ func (t *Transport) newDial(network, address, key string, p *permit) (*dial, err
 	now := time.Now()
 	literal, _ := netip.ParseAddr(host)
 	return &dial{
-		t: t, network: network, host: host, literal: literal, port: uint16(port), key: key, permit: p, start: now,
+		t: t, network: network, host: host, literal: literal, port: uint16(port), key: key, permit: p, start: now, winner: -1,
 		trace: func(func(*httptrace.ClientTrace)) {},
 		state: &dialState{host: key, name: host, start: now},
 	}, nil
@@ -190,12 +191,14 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	}
 	if err != nil {
 		d.settle(err)
+	} else {
+		d.t.counters.won(d.winner, happyeyeballs.Of(won.addr.Addr()))
 	}
 	if d.leave != nil { // after the charge, so that those who wait see it
 		d.leave()
 	}
 	d.state.finish(err)
-	d.report(won, err)
+	d.report(err)
 	switch {
 	case err != nil:
 		if d.leave != nil {
@@ -268,7 +271,13 @@ func (d *dial) fairShare(err error) bool {
 func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	attempts, cancel := context.WithCancel(withoutTrace{ctx})
 	d.events = newMailbox()
-	defer d.events.close()
+	defer func() {
+		if d.winner >= 0 {
+			d.events.close(&d.t.counters.lost)
+		} else {
+			d.events.close(nil)
+		}
+	}()
 	defer cancel()
 	d.ctx = attempts
 	if d.literal.IsValid() {
@@ -287,15 +296,16 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	config := happyeyeballs.Config{
 		Prefer: d.plan.Prefer, Last: d.plan.Last, First: d.plan.First, Without: routed, ResolutionDelay: d.t.opt.ResolutionDelay,
 		Delay: func(a netip.Addr) time.Duration {
-			delay, _ := d.t.attemptDelay(a, time.Now())
+			var delay time.Duration
+			delay, d.delayFrom = d.t.attemptDelay(a, time.Now())
 			return delay
 		},
 	}
-	winner := netip.AddrPort{}
+	winner := netip.Addr{}
 	defer func() {
-		d.t.history.Ended(d.key, d.plan, d.race.Outcome(winner.Addr()), time.Now())
+		d.t.history.Ended(d.key, d.plan, d.race.Outcome(winner), time.Now())
 		if d.hedging {
-			d.t.hedges.end(d.key, d.hedgeWon(winner))
+			d.t.hedges.end(d.key, d.hedgeWinner(winner))
 		}
 	}()
 	d.answers, d.errs, d.denied = [2][]netip.Addr{}, [2]*hostwise.DNSError{}, nil
@@ -330,7 +340,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 			for ev, ok := d.events.next(); ok; ev, ok = d.events.next() {
 				conn, err := d.handle(ev)
 				if conn != nil {
-					winner = ev.addr
+					winner, d.winner = ev.addr.Addr(), ev.attempt
 				}
 				if conn != nil || err != nil {
 					return conn, err
@@ -389,12 +399,15 @@ func (d *dial) mayHedge() bool {
 	return d.hedging
 }
 
-// hedgeWon reports whether the winner is an attempt that was begun beside
-// others.
-func (d *dial) hedgeWon(winner netip.AddrPort) bool {
+// hedgeWinner is the winner if it was begun beside others, and else the zero
+// Addr.
+func (d *dial) hedgeWinner(winner netip.Addr) netip.Addr {
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
-	return slices.ContainsFunc(d.state.attempts, func(a attemptState) bool { return a.hedge && a.Addr == winner })
+	if d.winner < 0 || !d.state.attempts[d.winner].hedge {
+		return netip.Addr{}
+	}
+	return winner
 }
 
 func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
@@ -403,8 +416,7 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 		d.announce()
 	}
 	a := netip.AddrPortFrom(addr, d.port)
-	state := attemptState{Attempt: hostwise.Attempt{Addr: a}, hedge: hedge}
-	state.delay, state.from = d.t.attemptDelay(addr, now)
+	state := attemptState{Attempt: hostwise.Attempt{Addr: a}, delay: d.race.Delay(), from: d.delayFrom, hedge: hedge}
 	i := d.state.started(state, now)
 	d.t.counters.attempts.Add(1)
 	if hedge {
@@ -450,8 +462,12 @@ func (d *dial) handle(ev event) (*conn, error) {
 		d.answered(ev, now)
 		return nil, nil
 	case ev.hedge:
-		d.waiting, d.released = false, ev.won
-		d.race.Reconsider()
+		d.waiting, d.released = false, ev.winner.IsValid()
+		if d.released {
+			d.race.Promote(ev.winner)
+		} else {
+			d.race.Reconsider()
+		}
 		return nil, nil
 	case ev.connected:
 		if took := d.state.connected(ev.attempt, now); !ev.repeated && took < longestRTT {

@@ -31,15 +31,15 @@ func (h *hedges) begin(host string, m *mailbox) bool {
 	return true
 }
 
-// end tells those who wait whether the hedge has won. If so it is no guess
-// any more, and all of them may do the same.
-func (h *hedges) end(host string, won bool) {
+// end tells those who wait what has won by the hedge, if anything has. Then it
+// is no guess any more, and all of them may do the same.
+func (h *hedges) end(host string, winner netip.Addr) {
 	h.mu.Lock()
 	waiting := h.hosts[host]
 	delete(h.hosts, host)
 	h.mu.Unlock()
 	for _, m := range waiting {
-		m.post(event{hedge: true, won: won})
+		m.post(event{hedge: true, winner: winner})
 	}
 }
 

@@ -31,30 +31,30 @@ type Resolution struct {
 	Err     error
 }
 
-// A DialAttempt is one address tried, and the time the next one waited for
-// it at most.
+// A DialAttempt is one address tried, and the time the next one was to wait
+// for it.
 type DialAttempt struct {
 	hostwise.Attempt
-	Delay     time.Duration // the connection attempt delay behind it: RFC 8305, section 5
+	Delay     time.Duration // the connection attempt delay behind it, which grows from the third on: RFC 8305, section 5
 	DelayFrom string        // "default", "prefix", "recent", "option" or "budget"
 	Hedge     bool          // begun while others might still succeed
 }
 
-// report tells the user's hook what the dial did; won is nil if it failed.
-func (d *dial) report(won *conn, err error) {
+// report tells the user's hook what the dial did.
+func (d *dial) report(err error) {
 	if d.t.opt.DialDone == nil {
 		return
 	}
 	now := time.Now()
 	r := DialReport{
 		Host: d.state.host, Proxy: d.state.proxy, Start: d.start, Elapsed: now.Sub(d.start),
-		Prefer: networks[d.plan.Prefer], Canary: d.plan.Canary != [2]bool{}, Resolutions: d.resolutions, Winner: -1, Err: err,
+		Prefer: networks[d.plan.Prefer], Canary: d.plan.Canary != [2]bool{}, Resolutions: d.resolutions, Winner: d.winner, Err: err,
 	}
 	d.state.mu.Lock()
 	for i, a := range d.state.soFar(errCalledOff) {
 		s := d.state.attempts[i]
-		if won != nil && a.Addr == won.addr {
-			a.Err, r.Winner = nil, i
+		if i == d.winner {
+			a.Err = nil
 		}
 		r.Attempts = append(r.Attempts, DialAttempt{Attempt: a, Delay: s.delay, DelayFrom: string(s.from), Hedge: s.hedge})
 	}

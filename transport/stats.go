@@ -6,13 +6,24 @@ import (
 	"sync/atomic"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
 
 type counters struct {
 	requests, responses, dials, attempts atomic.Uint64
 
+	wins [2]atomic.Uint64 // by family
+	by   [happyeyeballs.MaxAttempts]atomic.Uint64
+	lost atomic.Uint64
+
 	mu       sync.Mutex // protects failures
 	failures map[hostwise.Kind]uint64
+}
+
+// won counts a dial whose i-th attempt has won.
+func (c *counters) won(i int, f happyeyeballs.Family) {
+	c.wins[f].Add(1)
+	c.by[min(i, len(c.by)-1)].Add(1)
 }
 
 func (c *counters) failed(k hostwise.Kind) {
@@ -30,6 +41,25 @@ type Stats struct {
 	Attempts  uint64                   // addresses tried in them
 	Conns     int                      // connections open or being dialled
 	HostsDown int                      // hosts whose breaker is open
+	Race      RaceStats                // how the dials went
+}
+
+// RaceStats are the counters of the races between a host's addresses, and
+// what is known of the two families.
+type RaceStats struct {
+	Dials          uint64    // races begun, as Stats.Dials
+	Attempts       uint64    // addresses tried in them, as Stats.Attempts
+	Hedges         uint64    // of these, begun while others might still succeed
+	WinsIPv6       uint64    // races won by an IPv6 address
+	WinsIPv4       uint64    // and by an IPv4 address
+	WinsByIndex    [8]uint64 // the same, by the attempt that won: the first, the second and so on
+	LostHandshakes uint64    // attempts that had connected when another one won, and were closed
+
+	IPv6Down      bool     // tried last, since it has been losing everywhere
+	IPv4Down      bool     // the same of IPv4
+	FamilyChanges int      // times that one of them went down or came back
+	Canaries      int      // dials that tried a family that was down first
+	DeadIPv6      []string // host:port of hosts whose IPv6 has lost twice or more and never won; at most 100
 }
 
 // Stats returns the current counters.
@@ -39,10 +69,26 @@ func (t *Transport) Stats() Stats {
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Dials: c.dials.Load(), Attempts: c.attempts.Load(),
 		Conns: int(t.conns.open.Load()), HostsDown: t.breaker.open(),
 	}
+	s.Race = t.raceStats()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Failures = maps.Clone(c.failures)
 	return s
+}
+
+func (t *Transport) raceStats() RaceStats {
+	c, h := &t.counters, t.history.Summary()
+	const v6, v4 = happyeyeballs.IPv6, happyeyeballs.IPv4
+	r := RaceStats{
+		Dials: c.dials.Load(), Attempts: c.attempts.Load(), Hedges: uint64(t.budget.hedges.Load()),
+		WinsIPv6: c.wins[v6].Load(), WinsIPv4: c.wins[v4].Load(), LostHandshakes: c.lost.Load(),
+		IPv6Down: h.Down[v6], IPv4Down: h.Down[v4], FamilyChanges: h.Changes[v6] + h.Changes[v4],
+		Canaries: h.Canaries[v6] + h.Canaries[v4], DeadIPv6: h.DeadIPv6,
+	}
+	for i := range c.by {
+		r.WinsByIndex[i] = c.by[i].Load()
+	}
+	return r
 }
 
 // open is the number of hosts that are down.

@@ -30,6 +30,7 @@ type History struct {
 	measured int // connects ever
 	p95      time.Duration
 	families [2]verdict
+	epoch    int // flushes
 }
 
 type hostHistory struct {
@@ -69,6 +70,7 @@ func (h *History) Flush() {
 	defer h.mu.Unlock()
 	hosts := h.hosts
 	h.clear()
+	h.epoch++
 	for e := hosts.order.Back(); e != nil; e = e.Prev() {
 		h.hosts.make(e.Value.(*lruEntry[string, hostHistory]).key)
 	}
@@ -80,6 +82,7 @@ type Plan struct {
 	Last   [2]bool    // families, by index, to be tried when nothing of the other is left
 	First  netip.Addr // to be tried first in its family
 	Canary [2]bool    // the race tells whether the family is back
+	epoch  int
 }
 
 // Plan returns how to race to a host. prefer is the family for hosts of which
@@ -87,7 +90,7 @@ type Plan struct {
 func (h *History) Plan(host string, prefer Family, now time.Time) Plan {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := Plan{Prefer: prefer}
+	p := Plan{Prefer: prefer, epoch: h.epoch}
 	second := IPv6.none()
 	if x := h.hosts.get(host); x != nil {
 		p.First = x.winner
@@ -118,16 +121,22 @@ func (Family) none() Family { return 2 }
 type Outcome struct {
 	Winner netip.Addr    // invalid: nobody has won, or the race was called off
 	Began  [2]netip.Addr // by family, the first address tried before the winner; invalid if none was
-	Tried  [2]bool       // by family
 }
 
 // Ended records the outcome of a race to a host. A host whose addresses all
-// failed teaches nothing about families.
+// failed teaches nothing about families, and a race that began before a Flush
+// only that the host can be reached.
 func (h *History) Ended(host string, p Plan, o Outcome, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if p.epoch != h.epoch {
+		if o.Winner.IsValid() {
+			h.hosts.make(host)
+		}
+		return
+	}
 	for f := range p.Canary {
-		if p.Canary[f] && (!o.Winner.IsValid() || !o.Tried[f]) {
+		if p.Canary[f] && (!o.Winner.IsValid() || Of(o.Winner) != Family(f) && !o.Began[f].IsValid()) {
 			h.families[f].returnCanary(now)
 		}
 	}
@@ -182,7 +191,7 @@ func (h *History) Measured(a netip.Addr, took time.Duration, now time.Time) {
 	if h.measured++; h.measured == enoughConnects || h.measured%16 == 0 && h.measured > enoughConnects {
 		sorted := slices.Clone(h.connects[:min(h.measured, recentConnects)])
 		slices.Sort(sorted)
-		h.p95 = sorted[len(sorted)*95/100]
+		h.p95 = sorted[(len(sorted)*95+99)/100-1]
 	}
 }
 

@@ -28,13 +28,6 @@ var policy = [...]struct {
 func classify(a netip.Addr) (precedence, label uint8) {
 	a = netip.AddrFrom16(a.As16()) // IPv4 addresses are looked up as mapped ones; without zone
 	for _, p := range policy {
-		// A mapped address is contained in no prefix, says package netip.
-		if p.prefix.Bits() == 96 && p.precedence == 35 {
-			if a.Is4In6() {
-				return p.precedence, p.label
-			}
-			continue
-		}
 		if p.prefix.Contains(a) {
 			return p.precedence, p.label
 		}
@@ -80,19 +73,22 @@ func commonPrefix(src, dst netip.Addr) int {
 
 // destination is what RFC 6724 wants to know of an address.
 type destination struct {
-	addr, source       netip.Addr
-	scope, sourceScope uint8
-	precedence         uint8
-	label, sourceLabel uint8
-	common             int // of IPv6
+	addr       netip.Addr
+	reachable  bool // there is a source for it
+	scope      uint8
+	sameScope  bool // as its source
+	precedence uint8
+	sameLabel  bool // as its source
+	common     int  // bits with its source, of IPv6
 }
 
 func newDestination(a, source netip.Addr) destination {
-	d := destination{addr: a, source: source, scope: scopeOf(a)}
-	d.precedence, d.label = classify(a)
-	if source.IsValid() {
-		d.sourceScope = scopeOf(source)
-		_, d.sourceLabel = classify(source)
+	d := destination{addr: a, reachable: source.IsValid(), scope: scopeOf(a)}
+	var label uint8
+	d.precedence, label = classify(a)
+	if d.reachable {
+		_, sourceLabel := classify(source)
+		d.sameScope, d.sameLabel = d.scope == scopeOf(source), label == sourceLabel
 		if Of(a) == IPv6 && Of(source) == IPv6 {
 			d.common = commonPrefix(source, a)
 		}
@@ -105,13 +101,13 @@ func newDestination(a, source netip.Addr) destination {
 // (deprecated sources), 4 (home addresses) and 7 (native transport). Rule 9
 // is for IPv6 only, as in package net.
 func (d destination) compare(e destination) int {
-	if c := prefer(d.source.IsValid(), e.source.IsValid()); c != 0 { // rule 1
+	if c := prefer(d.reachable, e.reachable); c != 0 { // rule 1
 		return c
 	}
-	if c := prefer(d.scope == d.sourceScope, e.scope == e.sourceScope); c != 0 { // rule 2
+	if c := prefer(d.sameScope, e.sameScope); c != 0 { // rule 2
 		return c
 	}
-	if c := prefer(d.label == d.sourceLabel, e.label == e.sourceLabel); c != 0 { // rule 5
+	if c := prefer(d.sameLabel, e.sameLabel); c != 0 { // rule 5
 		return c
 	}
 	if c := cmp.Compare(e.precedence, d.precedence); c != 0 { // rule 6

@@ -51,6 +51,9 @@ const (
 	// MinimumConnectionAttemptDelay is the least time between two attempts,
 	// also after a failure: RFC 8305, section 5.
 	MinimumConnectionAttemptDelay = 10 * time.Millisecond
+	// MaximumConnectionAttemptDelay bounds the growth of the delay: RFC 8305,
+	// section 8.
+	MaximumConnectionAttemptDelay = 2 * time.Second
 	// MaxAttempts bounds the attempts of one race.
 	MaxAttempts = 8
 )
@@ -82,8 +85,9 @@ type Race struct {
 	running  int
 	last     Family    // family of the last start
 	lastAt   time.Time // time of the last start
+	waits    time.Duration
 	nextAt   time.Time // no start before
-	prompted bool      // by a failure: the next start is no hedge
+	prompted int       // by failures: so many starts are no hedges and do not wait for the delay
 }
 
 // New returns a race without answers.
@@ -106,12 +110,8 @@ func (r *Race) Answer(now time.Time, f Family, addrs []netip.Addr) {
 	}
 	r.answered[f] = true
 	r.queue[f] = addrs
-	for i, a := range addrs {
-		if a == r.cfg.First { // a stable move to the front, on a copy
-			q := make([]netip.Addr, 0, len(addrs))
-			r.queue[f] = append(append(append(q, a), addrs[:i]...), addrs[i+1:]...)
-			break
-		}
+	if i := slices.Index(addrs, r.cfg.First); i > 0 {
+		r.queue[f] = toFront(addrs, i)
 	}
 	r.skipTried(f)
 	if len(addrs) > 0 && r.usable.IsZero() {
@@ -131,16 +131,40 @@ func (r *Race) skipTried(f Family) {
 // wait for the delay.
 func (r *Race) Failed(now time.Time) {
 	r.running--
-	r.prompted = true
+	if _, more := r.nextFamily(); more || r.prompted == 0 {
+		r.prompted++
+	}
 	if soonest := later(now, r.lastAt.Add(MinimumConnectionAttemptDelay)); soonest.Before(r.nextAt) {
 		r.nextAt = soonest
 	}
 }
 
+// Promote puts an address before all others that are left: another race has
+// just been won by it.
+func (r *Race) Promote(a netip.Addr) {
+	if slices.Contains(r.tried[:r.started], a) {
+		return
+	}
+	for f := range r.queue {
+		if i := slices.Index(r.queue[f], a); i >= 0 {
+			r.queue[f] = toFront(r.queue[f], i)
+			r.last = Family(f).Other()
+			r.cfg.Last[f] = false
+		}
+	}
+	r.cfg.First = a
+}
+
+// toFront returns a copy of list with the i-th address moved to the front.
+func toFront(list []netip.Addr, i int) []netip.Addr {
+	q := make([]netip.Addr, 0, len(list))
+	return append(append(append(q, list[i]), list[:i]...), list[i+1:]...)
+}
+
 // Ready reports whether Next has an address to start at now.
 func (r *Race) Ready(now time.Time) bool {
-	_, ok := r.nextFamily()
-	return ok && !now.Before(r.startAt(now))
+	f, ok := r.nextFamily()
+	return ok && !now.Before(r.startAt(f, now))
 }
 
 // Next returns the address to start at now, if there is one, and counts it
@@ -151,12 +175,15 @@ func (r *Race) Next(now time.Time) (start netip.Addr, wake time.Time) {
 	if !ok {
 		return netip.Addr{}, time.Time{}
 	}
-	if at := r.startAt(now); now.Before(at) {
+	if at := r.startAt(f, now); now.Before(at) {
 		return netip.Addr{}, at
 	}
 	start, r.queue[f] = r.queue[f][0], r.queue[f][1:]
-	r.nextAt = now.Add(r.delay(start, r.started))
-	r.prompted = false
+	r.waits = r.delay(start, r.started)
+	r.nextAt = now.Add(r.waits)
+	if r.prompted = max(0, r.prompted-1); r.prompted > 0 {
+		r.nextAt = now.Add(MinimumConnectionAttemptDelay)
+	}
 	r.tried[r.started] = start
 	r.started++
 	r.running++
@@ -168,16 +195,21 @@ func (r *Race) Next(now time.Time) (start netip.Addr, wake time.Time) {
 
 // delay is the time from the n-th start, which was at a, to the next one.
 func (r *Race) delay(a netip.Addr, n int) time.Duration {
-	return max(r.cfg.Delay(a), MinimumConnectionAttemptDelay) * growth[n]
+	d := max(r.cfg.Delay(a), MinimumConnectionAttemptDelay)
+	return max(d, min(d*growth[n], MaximumConnectionAttemptDelay))
 }
+
+// Delay is how long the next start was to wait for the last one, when that
+// began.
+func (r *Race) Delay() time.Duration { return r.waits }
 
 // Hedge reports whether the next start would be one that no failure has
 // called for: others are still on their way.
-func (r *Race) Hedge() bool { return r.running > 0 && !r.prompted }
+func (r *Race) Hedge() bool { return r.running > 0 && r.prompted == 0 }
 
 // Reconsider takes the attempt delay anew: Config.Delay has learned.
 func (r *Race) Reconsider() {
-	if r.started > 0 && !r.prompted {
+	if r.started > 0 && r.prompted == 0 {
 		r.nextAt = r.lastAt.Add(r.delay(r.tried[r.started-1], r.started-1))
 	}
 }
@@ -188,9 +220,7 @@ func (r *Race) Outcome(winner netip.Addr) Outcome {
 	before := winner.IsValid()
 	for _, a := range r.tried[:r.started] {
 		before = before && a != winner
-		f := Of(a)
-		o.Tried[f] = true
-		if before && !o.Began[f].IsValid() {
+		if f := Of(a); before && !o.Began[f].IsValid() {
 			o.Began[f] = a
 		}
 	}
@@ -207,11 +237,13 @@ func (r *Race) nextFamily() (f Family, ok bool) {
 	return f, len(r.queue[f]) > 0 && r.started < MaxAttempts
 }
 
-// startAt is the time before which nothing starts. The first attempt starts
+// startAt is the time before which the next family does not start. The first attempt starts
 // at once when the preferred family has answered, whatever it said, and else
 // after the resolution delay (RFC 8305, section 3).
-func (r *Race) startAt(now time.Time) time.Time {
+func (r *Race) startAt(next Family, now time.Time) time.Time {
 	switch {
+	case r.started > 0 && r.cfg.Last[r.last] && !r.cfg.Last[next]: // the last resort went first for want of an answer
+		return r.lastAt.Add(MinimumConnectionAttemptDelay)
 	case r.started > 0:
 		return r.nextAt
 	case r.answered[r.cfg.Prefer]:
