@@ -57,8 +57,9 @@ func wire(args []string) (short int, err error) {
 	if err := namespace.Check(); err != nil {
 		return 0, fmt.Errorf("cannot run here:\n%w", err)
 	}
-	// Ctrl-C ends the runs under way, and that removes what they made.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Ctrl-C ends the runs under way, and that removes what they made. So does
+	// a reader of our output that has seen enough, such as head.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	if o.client == "" {
 		dir, err := os.MkdirTemp("", "hostwise-wire-")

@@ -5,7 +5,7 @@ package network
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +17,7 @@ import (
 type Network struct {
 	pair             namespace.Pair
 	resolvOptions    string
-	client, internet *os.File // TUN devices
+	client, internet io.ReadWriteCloser // TUN devices
 	toClient         *delay.Queue
 	clientHasIPv6    bool
 
@@ -69,7 +69,7 @@ func (n *Network) Close() error {
 	for _, end := range n.servers {
 		end()
 	}
-	for _, device := range []*os.File{n.client, n.internet} {
+	for _, device := range []io.Closer{n.client, n.internet} {
 		if device != nil {
 			device.Close()
 		}
