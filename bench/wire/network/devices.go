@@ -3,7 +3,11 @@
 package network
 
 import (
+	"fmt"
+	"net"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/hostwise-go/hostwise/bench/internal/namespace"
 	"github.com/hostwise-go/hostwise/bench/wire/scenario"
@@ -26,7 +30,7 @@ func configure(p namespace.Pair) error {
 			return err
 		}
 	}
-	return ip(
+	err := ip(
 		"-n "+p.Client+" link set "+clientDevice+" up",
 		"-n "+p.Client+" addr add "+scenario.ClientV4.String()+" dev "+clientDevice,
 		"-n "+p.Client+" route add default dev "+clientDevice,
@@ -38,6 +42,10 @@ func configure(p namespace.Pair) error {
 		"-n "+p.Internet+" route add default dev "+internetDevice,
 		"-n "+p.Internet+" -6 route add default dev "+internetDevice,
 	)
+	if err != nil {
+		return err
+	}
+	return awaitIPv6(p.Internet, scenario.Nameserver6)
 }
 
 // setClientIPv6 gives the client an IPv6 address and a default route, or takes
@@ -50,9 +58,33 @@ func (n *Network) setClientIPv6(on bool) error {
 	in := "-n " + n.pair.Client + " -6 "
 	address := scenario.ClientV6.String() + " dev " + clientDevice
 	if on {
-		return ip(in+"addr add "+address+" nodad", in+"route add default dev "+clientDevice)
+		if err := ip(in+"addr add "+address+" nodad", in+"route add default dev "+clientDevice); err != nil {
+			return err
+		}
+		return awaitIPv6(n.pair.Client, scenario.ClientV6.Addr())
 	}
 	return ip(in+"route del default dev "+clientDevice, in+"addr del "+address)
+}
+
+// awaitIPv6 waits until an address that was added is good for packets that come
+// to it. The kernel sees to that some time later.
+func awaitIPv6(name string, a netip.Addr) error {
+	return namespace.Inside(name, func() error {
+		c, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		for range 100 {
+			if _, err = c.WriteTo([]byte("to myself"), c.LocalAddr()); err == nil {
+				_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+				if _, _, err = c.ReadFrom(make([]byte, 16)); err == nil {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("%v in %s does not come up: %w", a, name, err)
+	})
 }
 
 // ip runs the program of that name, once for each line of arguments.
