@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hostwise-go/hostwise/bench/internal/namespace"
 	"github.com/hostwise-go/hostwise/bench/lab/clients"
 	"github.com/hostwise-go/hostwise/bench/lab/crawl"
 	"github.com/hostwise-go/hostwise/bench/lab/internet"
@@ -35,7 +36,7 @@ func runClient(ctx context.Context, o *options, name string, w *world.World) (*r
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	ns := internet.NewNamespaces()
+	ns := newNamespaces()
 	defer func() {
 		if err := ns.Remove(); err != nil {
 			fmt.Fprintln(os.Stderr, "lab: not all is removed:", err)
@@ -77,6 +78,9 @@ func runClient(ctx context.Context, o *options, name string, w *world.World) (*r
 	r.ForeignCPU = max(0, busy-seen.CPU-clientCPU.Seconds()) / wall.Seconds() / float64(runtime.NumCPU())
 	return r, nil
 }
+
+// newNamespaces names those of the run under way.
+func newNamespaces() namespace.Pair { return namespace.NewPair("lab") }
 
 func resolvConf(options string) string {
 	var b strings.Builder
@@ -129,7 +133,7 @@ func newPlan(o *options, name string, w *world.World, c internet.Config) (*crawl
 
 // runPlan runs the process of a client. It comes right after the world, which
 // runs in real time, and before all other programs of the machine.
-func runPlan(ctx context.Context, o *options, p *crawl.Plan, ns internet.Namespaces, dir string) (_ *crawl.Result, cpu time.Duration, err error) {
+func runPlan(ctx context.Context, o *options, p *crawl.Plan, ns namespace.Pair, dir string) (_ *crawl.Result, cpu time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
 	planFile, outFile := filepath.Join(dir, "plan.json"), filepath.Join(dir, "out.json")

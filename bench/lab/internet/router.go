@@ -3,13 +3,14 @@
 package internet
 
 import (
-	"encoding/binary"
 	"io"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/hostwise-go/hostwise/bench/internal/delay"
+	"github.com/hostwise-go/hostwise/bench/internal/packet"
 	"github.com/hostwise-go/hostwise/bench/lab/world"
 )
 
@@ -18,8 +19,8 @@ import (
 type router struct {
 	w                *world.World
 	client, internet io.Reader
-	toClient         *delayQueue
-	toInternet       *delayQueue
+	toClient         *delay.Queue
+	toInternet       *delay.Queue
 	v4, v6           []path // by world.Slot
 
 	packets, stray                           atomic.Int64
@@ -55,8 +56,8 @@ func newRouter(w *world.World, client, internet io.ReadWriter) *router {
 		w:          w,
 		client:     client,
 		internet:   internet,
-		toClient:   newDelayQueue(client),
-		toInternet: newDelayQueue(internet),
+		toClient:   delay.NewQueue(client),
+		toInternet: delay.NewQueue(internet),
 		v4:         make([]path, world.V4Slots),
 		v6:         make([]path, world.V6Slots(len(w.Hosts))),
 		lastSYN:    map[flow]uint32{},
@@ -113,13 +114,13 @@ func (r *router) host(ip netip.Addr) *world.Host {
 
 // run carries packets until a device is closed.
 func (r *router) run() {
-	go r.toInternet.run()
-	go r.toClient.run()
+	go r.toInternet.Run()
+	go r.toClient.Run()
 	go forEachPacket(r.client, r.fromClient)
 	forEachPacket(r.internet, r.fromInternet)
 }
 
-func forEachPacket(device io.Reader, f func(packet []byte)) {
+func forEachPacket(device io.Reader, f func(data []byte)) {
 	buf := make([]byte, 65536)
 	for {
 		n, err := device.Read(buf)
@@ -130,13 +131,13 @@ func forEachPacket(device io.Reader, f func(packet []byte)) {
 	}
 }
 
-func (r *router) fromInternet(packet []byte) {
-	ip, ok := parseIP(packet)
+func (r *router) fromInternet(data []byte) {
+	ip, ok := packet.Parse(data)
 	if !ok {
 		r.stray.Add(1)
 		return
 	}
-	p := r.path(ip.src)
+	p := r.path(ip.Source)
 	if p == nil {
 		r.stray.Add(1)
 		return
@@ -145,33 +146,32 @@ func (r *router) fromInternet(packet []byte) {
 		return
 	}
 	r.packets.Add(1)
-	r.toClient.put(packet, p.oneWay)
+	r.toClient.Put(data, p.oneWay, nil)
 }
 
-func (r *router) fromClient(packet []byte) {
-	ip, ok := parseIP(packet)
+func (r *router) fromClient(data []byte) {
+	ip, ok := packet.Parse(data)
 	if !ok {
 		r.stray.Add(1)
 		return
 	}
-	p := r.path(ip.dst)
+	p := r.path(ip.Destination)
 	if p == nil {
 		r.stray.Add(1)
 		return
 	}
 	r.packets.Add(1)
-	if p.host != resolverPath && ip.isTCP(packet) {
-		flags := packet[ip.length+tcpFlags]
-		if flags&(flagSYN|flagACK) == flagSYN {
-			r.countSYN(packet, ip)
-			if n := p.syns.Add(1); p.is(world.Drop) || r.w.LosesSYN(p.host, ip.dst, n) {
+	if p.host != resolverPath && ip.Protocol == packet.TCP {
+		if ip.OpensConnection() {
+			r.countSYN(ip)
+			if n := p.syns.Add(1); p.is(world.Drop) || r.w.LosesSYN(p.host, ip.Destination, n) {
 				r.synDropped.Add(1)
 				return
 			}
 		}
 		if p.is(world.Reset) {
-			if flags&flagRST == 0 {
-				r.toClient.put(resetFor(packet, ip), 2*p.oneWay)
+			if ip.Flags&packet.RST == 0 {
+				r.toClient.Put(packet.Reset(ip), 2*p.oneWay, nil)
 			}
 			return
 		}
@@ -179,22 +179,20 @@ func (r *router) fromClient(packet []byte) {
 	if p.is(world.Drop) {
 		return
 	}
-	r.toInternet.put(packet, p.oneWay)
+	r.toInternet.Put(data, p.oneWay, nil)
 }
 
 // countSYN tells a new connection from the retransmission of a SYN.
-func (r *router) countSYN(packet []byte, ip ipHeader) {
-	tcp := packet[ip.length:]
-	f := flow{ip.dst, binary.BigEndian.Uint16(tcp)}
-	seq := binary.BigEndian.Uint32(tcp[tcpSeq:])
+func (r *router) countSYN(ip packet.Header) {
+	f := flow{ip.Destination, ip.SourcePort}
 	r.mu.Lock()
 	last, known := r.lastSYN[f]
-	r.lastSYN[f] = seq
+	r.lastSYN[f] = ip.Sequence
 	r.mu.Unlock()
 	switch {
-	case known && last == seq:
+	case known && last == ip.Sequence:
 		r.synRetransmitted.Add(1)
-	case ip.dst.Is4():
+	case ip.Destination.Is4():
 		r.syn4.Add(1)
 	default:
 		r.syn6.Add(1)

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hostwise-go/hostwise/bench/internal/delay"
+	"github.com/hostwise-go/hostwise/bench/internal/packet"
 	"github.com/hostwise-go/hostwise/bench/lab/world"
 )
 
@@ -83,8 +85,8 @@ func routed(t *testing.T, w *world.World, f func(r *router, client, internet *de
 		time.Sleep(time.Second)
 		close(client.closed)
 		close(internet.closed)
-		for _, q := range []*delayQueue{r.toClient, r.toInternet} {
-			q.put([]byte{0}, 0) // a write that fails ends the queue
+		for _, q := range []*delay.Queue{r.toClient, r.toInternet} {
+			q.Close()
 		}
 		synctest.Wait()
 		toClient, toInternet = client.written, internet.written
@@ -93,9 +95,9 @@ func routed(t *testing.T, w *world.World, f func(r *router, client, internet *de
 }
 
 func TestRouter_EachWayTakesHalfTheRTT(t *testing.T) {
-	there := tcpPacket(fromClient, aliveHost, flagSYN, 1)
-	back := tcpPacket(aliveHost, fromClient, flagSYN|flagACK, 9)
-	query := tcpPacket(fromClient, netip.AddrPortFrom(world.Resolvers[1], 53), flagSYN, 1)
+	there := packet.Segment(fromClient, aliveHost, packet.SYN, 1, 0)
+	back := packet.Segment(aliveHost, fromClient, packet.SYN|packet.ACK, 9, 0)
+	query := packet.Segment(fromClient, netip.AddrPortFrom(world.Resolvers[1], 53), packet.SYN, 1, 0)
 	r, toClient, toInternet := routed(t, threeHosts(), func(_ *router, client, internet *device) {
 		client.in <- there
 		client.in <- query
@@ -115,12 +117,12 @@ func TestRouter_EachWayTakesHalfTheRTT(t *testing.T) {
 
 func TestRouter_DeadHostIsSilentAndRefusingOneResets(t *testing.T) {
 	r, toClient, toInternet := routed(t, threeHosts(), func(_ *router, client, internet *device) {
-		client.in <- tcpPacket(fromClient, deadHost, flagSYN, 1)
-		client.in <- tcpPacket(fromClient, deadHost, flagSYN, 1) // the kernel tries again
-		client.in <- tcpPacket(fromClient, refusing, flagSYN, 1)
-		client.in <- tcpPacket(fromClient, refusing, flagRST, 1)                                  // is not answered: RFC 9293, section 3.10.7.1
-		client.in <- tcpPacket(fromClient, netip.MustParseAddrPort("203.0.113.1:80"), flagSYN, 1) // nobody
-		internet.in <- tcpPacket(deadHost, fromClient, flagACK, 1)                                // cannot be, but is not let through
+		client.in <- packet.Segment(fromClient, deadHost, packet.SYN, 1, 0)
+		client.in <- packet.Segment(fromClient, deadHost, packet.SYN, 1, 0) // the kernel tries again
+		client.in <- packet.Segment(fromClient, refusing, packet.SYN, 1, 0)
+		client.in <- packet.Segment(fromClient, refusing, packet.RST, 1, 0)                                  // is not answered: RFC 9293, section 3.10.7.1
+		client.in <- packet.Segment(fromClient, netip.MustParseAddrPort("203.0.113.1:80"), packet.SYN, 1, 0) // nobody
+		internet.in <- packet.Segment(deadHost, fromClient, packet.ACK, 1, 0)                                // cannot be, but is not let through
 	})
 	if len(toInternet) != 0 {
 		t.Errorf("to the internet: got %v, want nothing", toInternet)
@@ -157,8 +159,8 @@ func TestRouter_LosesTheSYNsOfTheWorld(t *testing.T) {
 	}
 	r, _, toInternet := routed(t, w, func(_ *router, client, _ *device) {
 		for seq := range uint32(tries) {
-			client.in <- tcpPacket(fromClient, aliveHost, flagSYN, seq)
-			client.in <- tcpPacket(fromClient, aliveHost, flagACK, seq) // never lost
+			client.in <- packet.Segment(fromClient, aliveHost, packet.SYN, seq, 0)
+			client.in <- packet.Segment(fromClient, aliveHost, packet.ACK, seq, 0) // never lost
 		}
 	})
 	if got := int(r.synDropped.Load()); got != want {
@@ -166,26 +168,5 @@ func TestRouter_LosesTheSYNsOfTheWorld(t *testing.T) {
 	}
 	if got := len(toInternet); got != 2*tries-want {
 		t.Errorf("delivered: got %d, want %d", got, 2*tries-want)
-	}
-}
-
-func TestDelayQueue_InOrderOfTheirTime(t *testing.T) {
-	_, toClient, _ := routed(t, threeHosts(), func(r *router, _, _ *device) {
-		r.toClient.put([]byte("d"), 30*ms)
-		r.toClient.put([]byte("b"), 10*ms)
-		r.toClient.put([]byte("c"), 10*ms)
-		time.Sleep(5 * ms)
-		r.toClient.put([]byte("a"), 1*ms)
-	})
-	var order []string
-	var at []time.Duration
-	for _, d := range toClient {
-		order, at = append(order, string(d.data)), append(at, d.after)
-	}
-	if want := []string{"a", "b", "c", "d"}; !slices.Equal(order, want) {
-		t.Errorf("got %v, want %v", order, want)
-	}
-	if want := []time.Duration{6 * ms, 10 * ms, 10 * ms, 30 * ms}; !slices.Equal(at, want) {
-		t.Errorf("after: got %v, want %v", at, want)
 	}
 }

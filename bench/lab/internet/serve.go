@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hostwise-go/hostwise/bench/internal/namespace"
 	"github.com/hostwise-go/hostwise/bench/lab/world"
 )
 
@@ -25,7 +26,7 @@ import (
 type Config struct {
 	Scenario   world.Scenario `json:"scenario"`
 	Seed       uint64         `json:"seed"`
-	Namespaces Namespaces     `json:"namespaces"` // made by the caller
+	Namespaces namespace.Pair `json:"namespaces"` // made by the caller
 	Control    string         `json:"control"`    // the unix socket to make
 	CAFile     string         `json:"ca_file"`    // the file to make, if the scenario has TLS
 }
@@ -52,11 +53,11 @@ func Serve(c Config) error {
 	if err != nil {
 		return err
 	}
-	client, err := openTUN(c.Namespaces.Client, clientDevice)
+	client, err := namespace.OpenTUN(c.Namespaces.Client, clientDevice)
 	if err != nil {
 		return err
 	}
-	internet, err := openTUN(c.Namespaces.Internet, internetDevice)
+	internet, err := namespace.OpenTUN(c.Namespaces.Internet, internetDevice)
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ type sockets struct {
 	web4, web6 net.Listener
 }
 
-func listen(namespace string, https bool) (*sockets, error) {
+func listen(internet string, https bool) (*sockets, error) {
 	port := "80"
 	if https {
 		port = "443"
@@ -120,7 +121,7 @@ func listen(namespace string, https bool) (*sockets, error) {
 		})
 	}}
 	s := new(sockets)
-	return s, inside(namespace, func() (err error) {
+	return s, namespace.Inside(internet, func() (err error) {
 		for k, ip := range world.Resolvers {
 			addr := net.JoinHostPort(ip.String(), "53")
 			if s.dnsUDP[k], err = large.ListenPacket(context.Background(), "udp", addr); err != nil {
@@ -198,8 +199,8 @@ func (t timeline) reach(n int) {
 func stats(r *router, d *nameServers, w *webServers) world.Stats {
 	var usage syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage) // cannot fail
-	outP50, outP99 := r.toInternet.late()
-	backP50, backP99 := r.toClient.late()
+	outP50, outP99 := r.toInternet.Late()
+	backP50, backP99 := r.toClient.Late()
 	loads := func(c *[2]atomic.Int64) []int64 { return []int64{c[0].Load(), c[1].Load()} }
 	return world.Stats{
 		QueriesA:           d.queriesA.Load(),

@@ -1,6 +1,4 @@
-//go:build linux
-
-package internet
+package delay
 
 import (
 	"container/heap"
@@ -10,10 +8,11 @@ import (
 	"time"
 )
 
-// delayQueue writes packets when they are due.
-type delayQueue struct {
-	w    io.Writer
-	wake chan struct{} // a packet became the first
+// A Queue writes packets when they are due.
+type Queue struct {
+	w      io.Writer
+	wake   chan struct{} // a packet became the first
+	closed chan struct{}
 
 	mu       sync.Mutex // protects what follows
 	packets  packetHeap
@@ -22,22 +21,25 @@ type delayQueue struct {
 }
 
 type packet struct {
-	due  time.Time
-	seq  uint64 // packets due at the same instant leave in order
-	data []byte
+	due     time.Time
+	seq     uint64 // packets due at the same instant leave in order
+	data    []byte
+	leaving func(now time.Time)
 }
 
-func newDelayQueue(w io.Writer) *delayQueue {
-	return &delayQueue{w: w, wake: make(chan struct{}, 1)}
+// NewQueue returns a queue that writes nothing until [Queue.Run].
+func NewQueue(w io.Writer) *Queue {
+	return &Queue{w: w, wake: make(chan struct{}, 1), closed: make(chan struct{})}
 }
 
-// put has a copy of data written after delay.
-func (q *delayQueue) put(data []byte, delay time.Duration) {
+// Put has a copy of data written after delay. Just before that, leaving is
+// called, unless it is nil.
+func (q *Queue) Put(data []byte, delay time.Duration, leaving func(now time.Time)) {
 	data = slices.Clone(data)
 	due := time.Now().Add(delay)
 	q.mu.Lock()
 	q.lastSeq++
-	heap.Push(&q.packets, packet{due, q.lastSeq, data})
+	heap.Push(&q.packets, packet{due, q.lastSeq, data, leaving})
 	first := q.packets[0].seq == q.lastSeq
 	q.mu.Unlock()
 	if first {
@@ -48,31 +50,48 @@ func (q *delayQueue) put(data []byte, delay time.Duration) {
 	}
 }
 
-// run writes until a write fails.
-func (q *delayQueue) run() {
+// Clear throws away the packets that are not yet due.
+func (q *Queue) Clear() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.packets = nil
+}
+
+// Close ends Run. It must be called once only.
+func (q *Queue) Close() { close(q.closed) }
+
+// Run writes until a write fails, or until Close.
+func (q *Queue) Run() {
 	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
 		p, wait := q.next(time.Now())
+		var due <-chan time.Time // never, if there is none to wait for
 		switch {
 		case p.data != nil:
+			if p.leaving != nil {
+				p.leaving(time.Now())
+			}
 			if _, err := q.w.Write(p.data); err != nil {
 				return
 			}
+			continue
 		case wait > 0:
 			timer.Reset(wait)
-			select {
-			case <-timer.C:
-			case <-q.wake:
-			}
-		default:
-			<-q.wake
+			due = timer.C
+		}
+		select {
+		case <-due:
+		case <-q.wake:
+		case <-q.closed:
+			return
 		}
 	}
 }
 
 // next takes the first packet if it is due at now, or says how long to wait
 // for it; 0 if there is none.
-func (q *delayQueue) next(now time.Time) (p packet, wait time.Duration) {
+func (q *Queue) next(now time.Time) (p packet, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.packets) == 0 {
@@ -89,8 +108,8 @@ func (q *delayQueue) next(now time.Time) (p packet, wait time.Duration) {
 	return p, 0
 }
 
-// late says how far behind the plan packets left: how far a run can be trusted.
-func (q *delayQueue) late() (p50, p99 time.Duration) {
+// Late says how far behind the plan packets left: how far a run can be trusted.
+func (q *Queue) Late() (p50, p99 time.Duration) {
 	q.mu.Lock()
 	l := slices.Clone(q.lateness)
 	q.mu.Unlock()

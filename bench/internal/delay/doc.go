@@ -1,0 +1,2 @@
+// Package delay holds packets back until they are due.
+package delay
