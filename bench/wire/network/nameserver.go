@@ -4,6 +4,7 @@ package network
 
 import (
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -50,11 +51,13 @@ func (n *Network) handleQuery(w dns.ResponseWriter, query *dns.Msg) {
 	}
 	question := query.Question[0]
 	_, tcp := w.RemoteAddr().(*net.TCPAddr)
+	client, _ := netip.ParseAddrPort(w.RemoteAddr().String())
 	number, times := r.addQuery(record.Query{
-		Name:  strings.ToLower(question.Name),
-		Type:  dns.TypeToString[question.Qtype],
-		Asked: asked,
-		TCP:   tcp,
+		Name:       strings.ToLower(question.Name),
+		Type:       dns.TypeToString[question.Qtype],
+		ClientPort: client.Port(),
+		Asked:      asked,
+		TCP:        tcp,
 	})
 	m := reply(query)
 	host := r.host(question.Name)
@@ -130,4 +133,15 @@ func soa() []dns.RR {
 		Expire:  604800,
 		Minttl:  60,
 	}}
+}
+
+const dnsPort = 53
+
+// questionType is the type that a DNS query asks for, or "".
+func questionType(query []byte) string {
+	var m dns.Msg
+	if m.Unpack(query) != nil || len(m.Question) != 1 {
+		return ""
+	}
+	return dns.TypeToString[m.Question[0].Qtype]
 }

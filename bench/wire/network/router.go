@@ -47,6 +47,9 @@ func (n *Network) fromClient(now time.Time, data []byte) {
 		Flags:      h.Flags,
 		Payload:    h.Payload,
 	}
+	if h.Protocol == packet.UDP && h.DestinationPort == dnsPort {
+		p.Question = questionType(data[len(data)-h.Payload:])
+	}
 	p.Dropped = path.Fate == scenario.Drop || path.LoseFirstSYN && h.OpensConnection() && r.losesSYN(h.Destination)
 	r.addPacket(p)
 	switch {

@@ -29,12 +29,14 @@ type Packet struct {
 	ServerPort uint16
 	Flags      byte // of TCP
 	Payload    int
-	Dropped    bool // the router has let it fall
+	Question   string // the type that a DNS query over UDP asks for
+	Dropped    bool   // the router has let it fall
 }
 
 // A Query came to the nameserver.
 type Query struct {
 	Name, Type string
+	ClientPort uint16
 	Asked      time.Time
 	Answered   time.Time // zero: never
 	Rcode      string

@@ -3,6 +3,7 @@ package result
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // Analyze reads a run of a scenario.
 func Analyze(s *scenario.Scenario, run *record.Run) *Result {
 	a := &analysis{scenario: s, run: run, firstData: map[connection]time.Time{}}
+	a.stampQueries()
 	a.start = a.firstQuery()
 	r := &Result{
 		Scenario: s.Name,
@@ -70,6 +72,31 @@ func (a *analysis) firstQuery() time.Time {
 func (a *analysis) ownHost(name string) (host int, ok bool) {
 	host, nonce, ok := scenario.ParseHostName(name)
 	return host, ok && nonce == a.run.Nonce
+}
+
+// stampQueries gives the queries the times at which they passed the router,
+// and their order: a nameserver that handles each in a goroutine of its own
+// sees two that come together in any order.
+func (a *analysis) stampQueries() {
+	type key struct {
+		port     uint16
+		question string
+	}
+	seen := map[key][]time.Time{}
+	for _, p := range a.run.Packets {
+		if p.ToServer && p.Question != "" && !p.Dropped && !scenario.IsDeadNameserver(p.Server) {
+			k := key{p.ClientPort, p.Question}
+			seen[k] = append(seen[k], p.At)
+		}
+	}
+	for i := range a.run.Queries {
+		q := &a.run.Queries[i]
+		k := key{q.ClientPort, q.Type}
+		if times := seen[k]; len(times) > 0 && !q.TCP && !times[0].After(q.Asked) {
+			q.Asked, seen[k] = times[0], times[1:]
+		}
+	}
+	slices.SortStableFunc(a.run.Queries, func(x, y record.Query) int { return x.Asked.Compare(y.Asked) })
 }
 
 func (a *analysis) queries() (queries []Query) {

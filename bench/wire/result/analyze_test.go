@@ -177,6 +177,26 @@ func TestAnalyze_BeginsWithAQueryToADeadNameserver(t *testing.T) {
 	}
 }
 
+// The nameserver handles each query in a goroutine of its own, and may see
+// them in another order.
+func TestAnalyze_QueriesAreInTheOrderOfTheirPackets(t *testing.T) {
+	x := newTape()
+	x.query(0.3, 0, "A", 0.4)
+	x.query(0.35, 0, "AAAA", 0.45)
+	for i, q := range []struct {
+		at       float64
+		question string
+		port     uint16
+	}{{0, "AAAA", 1000}, {0.05, "A", 1001}} {
+		x.Queries[1-i].ClientPort = q.port
+		x.Packets = append(x.Packets, record.Packet{At: x.at(q.at), ToServer: true, Protocol: packet.UDP, ClientPort: q.port, ServerPort: 53, Question: q.question})
+	}
+	r := Analyze(&scenario.Scenario{Fetches: []int{0}}, &x.Run)
+	if len(r.Queries) != 2 || r.Queries[0].Type != "AAAA" || r.Queries[0].At != 0 || r.Queries[1].At != 0.05 {
+		t.Errorf("got %+v, want AAAA at 0 and A at 0.05", r.Queries)
+	}
+}
+
 func TestAnalyze_IgnoresWhatIsNotOfThisRun(t *testing.T) {
 	x := newTape()
 	x.Queries = append(x.Queries, record.Query{Name: "h0-older." + scenario.Zone + ".", Type: "A", Asked: x.at(-5)}, record.Query{Name: "example.", Type: "A", Asked: x.at(-5)})
