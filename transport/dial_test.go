@@ -129,6 +129,32 @@ func TestRoutes_Without(t *testing.T) {
 	}
 }
 
+func TestRoutes_AChangeForgetsTheRace(t *testing.T) {
+	withoutRoute(t, names{"a.test": {addr6, addr4}}, func(n *simnet.Network, tr *Transport) {
+		tr.routes.family[happyeyeballs.IPv6].missing.Store(false)
+		l, err := n.Listen("192.0.2.1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		n.SetLink(addr6, simnet.Link{Fault: simnet.BlackHole})
+		for i, want := range []time.Duration{250 * time.Millisecond, 0, 250 * time.Millisecond, 0} {
+			if i == 2 {
+				tr.routes.changed.Store(true)
+			}
+			start := time.Now()
+			c, err := tr.DialContext(context.Background(), "tcp", "a.test:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+			if got := time.Since(start); got != want {
+				t.Errorf("dial %d took %v, want %v", i+1, got, want)
+			}
+		}
+	})
+}
+
 // Another source address is another network; none, for want of descriptors,
 // is not.
 func TestRoutes_Change(t *testing.T) {

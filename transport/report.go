@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -50,8 +52,15 @@ func (d *dial) report(err error) {
 		Host: d.state.host, Proxy: d.state.proxy, Start: d.start, Elapsed: now.Sub(d.start),
 		Prefer: networks[d.plan.Prefer], Canary: d.plan.Canary != [2]bool{}, Resolutions: d.resolutions, Winner: d.winner, Err: err,
 	}
+	giveUp := error(errTimeout{}) // of attempts that were running, as in the error
+	switch {
+	case d.winner >= 0:
+		giveUp = errCalledOff
+	case errors.Is(err, context.Canceled):
+		giveUp = context.Canceled
+	}
 	d.state.mu.Lock()
-	for i, a := range d.state.soFar(errCalledOff) {
+	for i, a := range d.state.soFar(giveUp) {
 		s := d.state.attempts[i]
 		if i == d.winner {
 			a.Err = nil

@@ -95,11 +95,13 @@ func simulate(t *testing.T, o Options, unbounded bool) (r simResult) {
 		r.down, r.recovered = -1, -1
 		o.Resolver = known
 		o.DialDone = func(d DialReport) {
-			down := tr.Stats().Race.IPv6Down
 			mu.Lock()
 			defer mu.Unlock()
 			began, now := d.Start.Sub(start), time.Since(start)
+			unsettled := r.recovered < 0 && now >= outageStart && (r.down < 0 || now >= outageEnd)
+			down := unsettled && tr.Stats().Race.IPv6Down // which takes its time
 			switch {
+			case !unsettled:
 			case down && r.down < 0:
 				r.down = now - outageStart
 			case !down && r.down >= 0 && r.recovered < 0:

@@ -55,7 +55,7 @@ type RaceStats struct {
 	WinsByIndex    [8]uint64 // the same, by the attempt that won: the first, the second and so on
 	LostHandshakes uint64    // attempts that had connected when another one won, and were closed
 
-	IPv6Down      bool     // tried last, since it has been losing everywhere
+	IPv6Down      bool     // it has been losing everywhere, and is tried last unless there is DisableMemory
 	IPv4Down      bool     // the same of IPv4
 	FamilyChanges int      // times that one of them went down or came back
 	Canaries      int      // dials that tried a family that was down first

@@ -44,6 +44,17 @@ func TestDelay_IsSmoothed(t *testing.T) {
 	h.delays(v6(1), 320*ms, FromPrefix)
 }
 
+func TestDelay_ARiseAboveItIsTakenUpAtOnce(t *testing.T) {
+	h := newPast(t)
+	h.Measured(v6(1), 80*ms, h.now)
+	h.Measured(v6(1), 160*ms, h.now)
+	h.delays(v6(1), 180*ms, FromPrefix) // a rise within the delay is smoothed
+	h.Measured(v6(1), 181*ms, h.now)
+	h.delays(v6(1), 362*ms, FromPrefix)
+	h.Measured(v6(1), 21*ms, h.now) // and a fall always
+	h.delays(v6(1), 322*ms, FromPrefix)
+}
+
 func TestDelay_AMeasurementIsGoodForAnHour(t *testing.T) {
 	h := newPast(t)
 	h.Measured(v6(1), 100*ms, h.now)

@@ -182,7 +182,8 @@ func (h *History) Measured(a netip.Addr, took time.Duration, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.prefixes.make(prefixOf(a))
-	if p.smooth == 0 || now.Sub(p.at) >= rttValid {
+	// A connect that outlasts its delay shows at once that it was too short.
+	if now.Sub(p.at) >= rttValid || took > 2*p.smooth {
 		p.smooth = took
 	}
 	p.smooth += (took - p.smooth) / 8 // RFC 6298, section 2
