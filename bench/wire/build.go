@@ -22,7 +22,7 @@ func buildClient(ctx context.Context, file string) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, exec.ErrNotFound):
-		return errors.New(`Go is not in the PATH, for building the client; with sudo: sudo env PATH="$PATH" go run ./wire`)
+		return errors.New(`the program "go" is missing, for building the client; with sudo: sudo env PATH="$PATH" go run ./wire`)
 	case err != nil:
 		return fmt.Errorf("cannot build hostwise's client (run this from the folder bench, or name another one with -client): %w\n%s", err, strings.TrimSpace(string(out)))
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +19,11 @@ import (
 
 const ms = time.Millisecond
 
-// device stands in for a TUN device. Only one goroutine writes at a time.
+// device stands in for a TUN device.
 type device struct {
-	start   time.Time
+	start time.Time
+
+	mu      sync.Mutex // protects written
 	written []delivery
 }
 
@@ -33,6 +36,8 @@ func (d *device) Read([]byte) (int, error) { return 0, io.EOF }
 func (d *device) Close() error             { return nil }
 
 func (d *device) Write(b []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.written = append(d.written, delivery{time.Since(d.start), string(b)})
 	return len(b), nil
 }
