@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -86,7 +87,7 @@ func simulate(t *testing.T, o Options, unbounded bool) (r simResult) {
 	for i := range visits {
 		visits[i] = visit{time.Duration(rng.Int64N(int64(simLength))), fmt.Sprintf("h%d.test", hosts[zipf.Uint64()])}
 	}
-	slices.SortFunc(visits, func(a, b visit) int { return int(a.at - b.at) })
+	slices.SortFunc(visits, func(a, b visit) int { return cmp.Compare(a.at, b.at) })
 
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

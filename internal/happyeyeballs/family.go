@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	lossesToDown = 4 // in a row, each over another prefix: the family is down
-	winsToUp     = 2 // in a row: it is healthy again
-	firstCanary  = 2 * time.Second
-	lastCanary   = time.Minute
+	lossesForDown = 4 // in a row, each over another prefix: the family is down
+	winsToUp      = 2 // in a row: it is healthy again
+	firstCanary   = 2 * time.Second
+	lastCanary    = time.Minute
 )
 
 // verdict is what the outcomes of races say of a family as a whole: of this
@@ -35,7 +35,7 @@ func (v *verdict) loses(p netip.Prefix, canary bool, now time.Time) {
 		v.next = now.Add(v.interval)
 	case v.down, slices.Contains(v.lost, p):
 	default:
-		if v.lost = append(v.lost, p); len(v.lost) == lossesToDown {
+		if v.lost = append(v.lost, p); len(v.lost) == lossesForDown {
 			v.lost, v.down, v.interval = nil, true, firstCanary
 			v.next = now.Add(v.interval)
 			v.changes++
