@@ -7,8 +7,9 @@ import (
 
 const (
 	retransmitAfter = 400 * time.Millisecond  // a lost packet costs this
-	retransmitBurst = 20                      // retransmissions free of
-	retransmitShare = 10                      // the budget: one in ten queries
+	retransmitBurst = 20                      // retransmissions to begin with
+	retransmitShare = 10                      // then one in ten queries
+	retransmitMost  = 1000                    // saved up
 	maxUDPSends     = 3                       // of a question to one server, then it is asked over TCP: RFC 9520, section 3.1
 	patience        = 1800 * time.Millisecond // then a stale answer will do: RFC 8767, section 5
 )
@@ -21,6 +22,7 @@ func (r *Resolver) plan(f *flight, now time.Time) *query {
 	if f.sends > 0 {
 		q = &query{}
 	}
+	r.account(f.sends > 0)
 	f.sends++
 	f.asked[i]++
 	q.flight, q.server, q.tcp, q.sent = f, f.servers[i], f.tcp || f.asked[i] > maxUDPSends, now
@@ -145,6 +147,10 @@ func (r *Resolver) tick(f *flight, now time.Time) {
 	}
 	if f.stale != nil && !now.Before(f.start.Add(patience)) {
 		r.losePatience(f)
+		if f.over {
+			r.mu.Unlock()
+			return
+		}
 	}
 	failover, queued := false, false
 	var last time.Time // that a query was sent
@@ -162,6 +168,10 @@ func (r *Resolver) tick(f *flight, now time.Time) {
 		}
 		failover = failover || q.server.isDown()
 	}
+	if queued && last.IsZero() { // a lookup's time begins when its question is sent
+		f.deadline = now.Add(f.lookupTime())
+	}
+	secondTry := f.deadline.Add(f.timeout - f.lookupTime())
 	switch {
 	case !now.Before(f.deadline):
 		r.mu.Unlock()
@@ -177,8 +187,8 @@ func (r *Resolver) tick(f *flight, now time.Time) {
 		r.waitFor(f, now.Add(f.pace()))
 	case now.Before(last.Add(f.pace())): // it had to wait
 		r.waitFor(f, last.Add(f.pace()))
-	case !failover && now.Before(f.start.Add(f.timeout)) && !r.mayRetransmit():
-		r.waitFor(f, f.start.Add(f.timeout))
+	case !failover && now.Before(secondTry) && !r.mayRetransmit():
+		r.waitFor(f, secondTry)
 	default:
 		q := r.plan(f, now)
 		r.mu.Unlock()
@@ -202,7 +212,15 @@ func (r *Resolver) losePatience(f *flight) {
 }
 
 // mayRetransmit keeps early retransmissions to a share of the queries, so
-// that a slow or overloaded server is not asked more because it is slow.
-func (r *Resolver) mayRetransmit() bool {
-	return r.counters.retransmits.Load() < retransmitBurst+r.counters.queries.Load()/retransmitShare
+// that a slow or overloaded server is not asked more because it is slow. r.mu
+// is held.
+func (r *Resolver) mayRetransmit() bool { return r.allowance >= retransmitShare }
+
+// account pays for a message out of the allowance of retransmissions, to
+// which each message adds its share. r.mu is held.
+func (r *Resolver) account(repeated bool) {
+	if repeated {
+		r.allowance -= retransmitShare
+	}
+	r.allowance = min(max(r.allowance, -retransmitShare)+1, retransmitMost*retransmitShare)
 }

@@ -65,7 +65,9 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, firs
 	}
 	if f := r.flights[k]; f != nil {
 		f.waiters = append(f.waiters, w)
-		f.deadline = f.start.Add(f.lookupTime())
+		if full := f.start.Add(f.lookupTime()); full.After(f.deadline) { // it was about to end for want of callers
+			f.deadline = full
+		}
 		if f.ahead && f.stale == nil { // the answer has run out since the refresh began
 			if f.stale = r.staleAnswer(k, r.cache.record(k.name, k.family), r.clock.of(now)); f.stale != nil {
 				r.reschedule(f, minTime(f.next, f.start.Add(patience)))

@@ -56,7 +56,7 @@ func (r *Resolver) known(want familySet, host string) (records [2]*record, name 
 		if cut != nil && !rec.valid(now) {
 			rec, records[f] = cut, cut
 		}
-		if rec == nil && other.valid(now) && other.covers() {
+		if rec == nil && r.opt.NXDomainCut && other.valid(now) && other.covers() {
 			rec, records[f] = other, other
 		}
 		if ask[f] = !rec.valid(now); !ask[f] {

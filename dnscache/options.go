@@ -83,9 +83,11 @@ type Options struct {
 	DisableIPv6 bool
 
 	// NXDomainCut takes the word of a nameserver that a name does not exist
-	// for the names below it, too (RFC 8020, section 2), as long as it holds.
-	// Off by default: some authorities say so of names that have names below
-	// them, and only who validates DNSSEC can tell.
+	// for all there is to know of it, as long as it holds: for its addresses
+	// of the other family and for the names below it, too (RFC 8020, section
+	// 2). Off by default: some authorities say so of names that have names
+	// below them, or of a name's IPv6 (RFC 4074, section 4.2), and only who
+	// validates DNSSEC can tell.
 	NXDomainCut bool
 
 	// Hosts are static addresses of names. They go before those of

@@ -35,6 +35,8 @@ type Resolver struct {
 	timer    time.Time              // what its timer is set to; zero: nothing
 	owned    map[io.Closer]struct{} // connections to close with the Resolver
 	closed   bool
+
+	allowance int // of retransmissions, in retransmitShares
 }
 
 // New returns a Resolver. Its errors are about o: a server that is not an
@@ -53,6 +55,7 @@ func New(o *Options) (*Resolver, error) {
 		wake:       make(chan struct{}, 1),
 		flights:    map[flightKey]*flight{},
 		owned:      map[io.Closer]struct{}{},
+		allowance:  retransmitBurst * retransmitShare,
 	}
 	if r.hosts.static, err = staticHosts(opt.Hosts); err != nil {
 		return nil, err

@@ -94,19 +94,23 @@ func TestRFC2308_NegativeAnswers(t *testing.T) {
 func TestRFC8020_NXDomainCutsTheName(t *testing.T) {
 	for _, tt := range []struct {
 		section, name string
+		cut           bool // Options.NXDomainCut
 		rule          simnet.Rule
 		host          string // asked for as ip6 after a.test as ip4
 		queries       int
 	}{
-		{"2", "it covers the other family", simnet.Rule{Rcode: dns.RcodeNameError}, "a.test", 0},
-		{"2", "also behind an alias", simnet.Rule{Rcode: dns.RcodeNameError, Answer: []dns.RR{rrCNAME("a.test.", 300, "b.test.")}}, "a.test", 0},
-		{"2", "NODATA does not", simnet.Rule{}, "a.test", 1},
-		{"2", "names below are asked for", simnet.Rule{Rcode: dns.RcodeNameError}, "b.a.test", 1},
-		{"2", "names beside are asked for", simnet.Rule{Rcode: dns.RcodeNameError}, "b.test", 1},
-		{"2", "names above are asked for", simnet.Rule{Rcode: dns.RcodeNameError}, "test", 1},
+		{"2", "it covers the other family", true, simnet.Rule{Rcode: dns.RcodeNameError}, "a.test", 0},
+		{"2", "also behind an alias", true, simnet.Rule{Rcode: dns.RcodeNameError, Answer: []dns.RR{rrCNAME("a.test.", 300, "b.test.")}}, "a.test", 0},
+		{"2", "and names below", true, simnet.Rule{Rcode: dns.RcodeNameError}, "b.a.test", 0},
+		{"2", "but not those below an alias", true, simnet.Rule{Rcode: dns.RcodeNameError, Answer: []dns.RR{rrCNAME("a.test.", 300, "b.test.")}}, "c.a.test", 1},
+		{"2", "NODATA does not", true, simnet.Rule{}, "a.test", 1},
+		{"2", "names beside are asked for", true, simnet.Rule{Rcode: dns.RcodeNameError}, "b.test", 1},
+		{"2", "names above are asked for", true, simnet.Rule{Rcode: dns.RcodeNameError}, "test", 1},
+		{"2", "not asked for, it covers nothing else", false, simnet.Rule{Rcode: dns.RcodeNameError}, "a.test", 1},
+		{"2", "nor names below", false, simnet.Rule{Rcode: dns.RcodeNameError}, "b.a.test", 1},
 	} {
 		t.Run(tt.section+" "+tt.name, func(t *testing.T) {
-			inWorld(t, 1, dnscache.Options{}, func(w *world) {
+			inWorld(t, 1, dnscache.Options{NXDomainCut: tt.cut}, func(w *world) {
 				w.all("a.test", dns.TypeANY, tt.rule)
 				w.r.LookupNetIP(context.Background(), "ip4", "a.test")
 				w.r.LookupNetIP(context.Background(), "ip6", tt.host)

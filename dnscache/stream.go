@@ -64,7 +64,7 @@ func (r *Resolver) sendStream(q *query) {
 		r.sendFailed(q, errStreamsFull)
 		return
 	}
-	if st.live == 0 {
+	if len(st.pending) == 0 {
 		st.quiet = now
 	}
 	st.register(q)
@@ -95,10 +95,10 @@ func (s *server) pickStream(now time.Time, timeout time.Duration) (best *stream)
 	return best
 }
 
-// isStuck reports whether queries have waited for a whole try and nothing has
-// come meanwhile. server.mu is held.
+// isStuck reports whether queries have waited for a whole try, be it that
+// their callers have left, and nothing has come meanwhile. server.mu is held.
 func (st *stream) isStuck(now time.Time, timeout time.Duration) bool {
-	return st.live > 0 && now.Sub(st.quiet) >= timeout
+	return len(st.pending) > 0 && now.Sub(st.quiet) >= timeout
 }
 
 // runStream connects and then writes what there is to write.

@@ -235,6 +235,37 @@ func TestStream_SilentConnectionIsReplaced(t *testing.T) {
 	}
 }
 
+// Also when no caller waits for that long.
+func TestStream_SilentConnectionIsReplacedForImpatientCallers(t *testing.T) {
+	for _, tt := range secure[:3] {
+		secureWorld(t, []string{tt.server}, func(w *world) {
+			for _, h := range names(4) {
+				w.host(h, 300, "192.0.2.1")
+			}
+			w.gets("ip4", "h0.test", tt.connect+rtt, "192.0.2.1")
+			w.servers[0].SetSilent(true)
+			impatient := func(host string) error {
+				ctx, cancel := context.WithTimeout(context.Background(), 1100*time.Millisecond)
+				defer cancel()
+				_, err := w.r.LookupNetIP(ctx, "ip4", host)
+				return err
+			}
+			for _, h := range names(3)[1:] {
+				if err := impatient(h); err == nil {
+					t.Errorf("%s: a silent server has answered", tt.server)
+				}
+			}
+			w.servers[0].SetSilent(false)
+			if err := impatient("h3.test"); err != nil {
+				t.Errorf("%s: %v, want a new connection after 2.2 s of silence", tt.server, err)
+			}
+			if ports := w.ports(); len(ports) != 2 {
+				t.Errorf("%s: %d connections, want 2", tt.server, len(ports))
+			}
+		})
+	}
+}
+
 // Nothing of a canceled lookup is left, in whatever phase it was.
 func TestStream_CloseLeavesNothing(t *testing.T) {
 	for _, tt := range secure {

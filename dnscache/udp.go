@@ -43,6 +43,7 @@ type query struct {
 	on      *inFlight   // the connection; nil over HTTPS
 	id      uint16
 	again   bool          // after BADCOOKIE
+	doubted bool          // asked over TCP as well; server.mu protects it
 	forged  uint64        // udpSocket.forged at the time of sending
 	age     time.Duration // an HTTP cache has kept the reply for
 	cancel  func()        // nil, or ends the exchange
@@ -54,7 +55,7 @@ type query struct {
 // protects it.
 type socketPool struct {
 	open    []*udpSocket
-	opening int
+	opening int         // 0 or 1
 	recent  int         // queries sent of late, over UDP, without a reply
 	waiting []*query    // all sockets are full, or the window is
 	queued  atomic.Bool // some wait; set under server.mu
@@ -70,8 +71,8 @@ type udpSocket struct {
 	forged   atomic.Uint64 // packets that answered no query
 }
 
-// sendUDP sends q over one of the server's sockets. With all of them full it
-// queues q; with none to be had it fails.
+// sendUDP sends q over one of the server's sockets, or queues it until there
+// is room.
 func (r *Resolver) sendUDP(q *query, now time.Time) error {
 	s := q.server
 	s.mu.Lock()
@@ -80,27 +81,18 @@ func (r *Resolver) sendUDP(q *query, now time.Time) error {
 		return nil
 	}
 	sock := s.pool.pick(now)
-	switch n := len(s.pool.open) + s.pool.opening; {
-	case sock == nil && n >= maxSockets, s.pool.recent >= s.window():
+	n := len(s.pool.open)
+	opens := s.pool.opening == 0 && n < maxSockets && (sock == nil || n < minSockets && sock.served > 0)
+	if opens {
+		s.pool.opening = 1
+	}
+	if sock == nil || s.pool.recent >= s.window() {
 		q.queued.Store(true)
 		s.pool.waiting = append(s.pool.waiting, q)
 		s.pool.queued.Store(true)
 		s.mu.Unlock()
+		r.addSocket(s, opens)
 		return nil
-	case sock == nil || n < minSockets:
-		s.pool.opening++
-		s.mu.Unlock()
-		fresh, err := r.openSocket(s)
-		s.mu.Lock()
-		s.pool.opening--
-		if err == nil {
-			s.pool.open = append(s.pool.open, fresh)
-			sock = fresh
-			defer r.sendWaiting(s) // those that came while it was opened
-		} else if sock == nil || sock.retired {
-			s.mu.Unlock()
-			return err
-		}
 	}
 	sock.register(q)
 	q.forged = sock.forged.Load()
@@ -108,10 +100,56 @@ func (r *Resolver) sendUDP(q *query, now time.Time) error {
 	s.pool.recent++
 	s.mu.Unlock()
 	_, err := sock.conn.Write(q.message)
+	r.addSocket(s, opens)
 	if err != nil {
 		sock.remove(q)
 	}
 	return err
+}
+
+// addSocket has one more socket opened, if it is to be, and those that wait
+// sent over it. If it cannot be had, and there is no other, they have failed.
+func (r *Resolver) addSocket(s *server, opens bool) {
+	if opens && !r.own(func() { r.opened(s, r.openSocket) }, nil) {
+		r.opened(s, func(*server) (*udpSocket, error) { return nil, net.ErrClosed })
+	}
+}
+
+func (r *Resolver) opened(s *server, open func(*server) (*udpSocket, error)) {
+	fresh, err := open(s)
+	now := time.Now()
+	var failed []*query
+	s.mu.Lock()
+	s.pool.opening = 0
+	if err == nil {
+		s.pool.open = append(s.pool.open, fresh)
+	} else if s.pool.pick(now); len(s.pool.open) == 0 {
+		failed = s.pool.takeWaiting(now)
+	}
+	s.mu.Unlock()
+	for _, q := range failed {
+		r.sendFailed(q, err)
+	}
+	r.sendWaiting(s)
+}
+
+// takeWaiting takes the queries that wait out of the queue. server.mu is
+// held.
+func (p *socketPool) takeWaiting(now time.Time) (all []*query) {
+	all, p.waiting, p.idle = p.waiting, nil, 0
+	p.queued.Store(false)
+	for _, q := range all {
+		q.leaveQueue(now)
+	}
+	return all
+}
+
+// leaveQueue notes that q is sent now, if anybody still waits for it.
+func (q *query) leaveQueue(now time.Time) {
+	if !q.over.Load() {
+		q.sent = now
+		q.queued.Store(false)
+	}
 }
 
 // pick returns the socket with the most room, if any has room, and retires
@@ -152,11 +190,6 @@ func (s *server) settled(q *query) {
 		q.recent = false
 		s.pool.recent--
 	}
-}
-
-// hasRoom reports whether a query can be sent, perhaps on a new socket.
-func (p *socketPool) hasRoom(now time.Time) bool {
-	return p.pick(now) != nil || len(p.open)+p.opening < maxSockets
 }
 
 // openSocket connects a new socket and starts its reader.
@@ -288,16 +321,31 @@ func (r *Resolver) forged(u *udpSocket) {
 	var move []*query
 	u.server.mu.Lock()
 	for _, q := range u.pending {
-		if n-q.forged >= maxForged {
+		if !q.doubted && n-q.forged >= maxForged {
+			q.doubted = true
 			move = append(move, q)
 		}
 	}
 	u.server.mu.Unlock()
 	for _, q := range move {
-		u.remove(q)
-		r.queryDone(q, 0, errForged)
-		r.viaTCP(q)
+		r.alsoTCP(q)
 	}
+}
+
+// alsoTCP asks q's question over TCP beside q: whichever is answered first
+// counts.
+func (r *Resolver) alsoTCP(q *query) {
+	r.mu.Lock()
+	f := q.flight
+	if f.over {
+		r.mu.Unlock()
+		return
+	}
+	f.tcp = true
+	t := &query{flight: f, server: q.server, tcp: true, sent: time.Now()}
+	f.queries = append(f.queries, t)
+	r.mu.Unlock()
+	r.send(t)
 }
 
 // isTruncated reports the TC bit: RFC 1035, section 4.1.1. Whatever else the
@@ -365,12 +413,9 @@ func (r *Resolver) sendWaiting(s *server) {
 		now := time.Now()
 		s.mu.Lock()
 		var q *query
-		if len(s.pool.waiting) > 0 && s.pool.recent < s.window() && s.pool.hasRoom(now) {
+		if len(s.pool.waiting) > 0 && s.pool.recent < s.window() && s.pool.pick(now) != nil {
 			q, s.pool.waiting = s.pool.waiting[0], s.pool.waiting[1:]
-			if !q.over.Load() {
-				q.sent = now
-				q.queued.Store(false)
-			}
+			q.leaveQueue(now)
 		}
 		s.pool.queued.Store(len(s.pool.waiting) > 0)
 		s.mu.Unlock()
