@@ -10,9 +10,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/hostwise-go/hostwise/bench/internal/namespace"
+	"github.com/hostwise-go/hostwise/bench/wire/network"
 	"github.com/hostwise-go/hostwise/bench/wire/report"
 )
 
@@ -78,8 +80,12 @@ func wire(args []string) (short int, err error) {
 }
 
 func measureAndPrint(ctx context.Context, o *options) (short int, err error) {
+	// Go's scheduler lends out as many processors as there are cores, and a
+	// goroutine that starts a client holds one of them for milliseconds. With
+	// more of them no packet waits for that to be stamped.
+	runtime.GOMAXPROCS(max(16, runtime.NumCPU()))
 	if o.realTime { // not before the client is built: that is for spare time
-		if err := setRealTime(); err != nil {
+		if err := network.SetRealTime(); err != nil {
 			fmt.Fprintf(os.Stderr, "wire: no real-time priority, so that times suffer from what else runs here (%v)\n", err)
 		}
 	}

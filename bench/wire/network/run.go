@@ -80,7 +80,7 @@ func (n *Network) runClient(ctx context.Context, s *scenario.Scenario, c Client,
 	var output, errors bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &errors
 	run.Start = time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := startClient(cmd); err != nil {
 		return err
 	}
 	if err := cmd.Wait(); err != nil {
