@@ -55,7 +55,7 @@ type query struct {
 // protects it.
 type socketPool struct {
 	open    []*udpSocket
-	opening int         // 0 or 1
+	opening bool        // one more
 	recent  int         // queries sent of late, over UDP, without a reply
 	waiting []*query    // all sockets are full, or the window is
 	queued  atomic.Bool // some wait; set under server.mu
@@ -81,11 +81,7 @@ func (r *Resolver) sendUDP(q *query, now time.Time) error {
 		return nil
 	}
 	sock := s.pool.pick(now)
-	n := len(s.pool.open)
-	opens := s.pool.opening == 0 && n < maxSockets && (sock == nil || n < minSockets && sock.served > 0)
-	if opens {
-		s.pool.opening = 1
-	}
+	opens := s.pool.takeOpening(sock)
 	if sock == nil || s.pool.recent >= s.window() {
 		q.queued.Store(true)
 		s.pool.waiting = append(s.pool.waiting, q)
@@ -107,6 +103,17 @@ func (r *Resolver) sendUDP(q *query, now time.Time) error {
 	return err
 }
 
+// takeOpening reports whether the caller is to have a socket opened, after
+// the choice of one by pick. server.mu is held.
+func (p *socketPool) takeOpening(picked *udpSocket) bool {
+	n := len(p.open)
+	if p.opening || n >= maxSockets || picked != nil && (n >= minSockets || picked.served == 0) {
+		return false
+	}
+	p.opening = true
+	return true
+}
+
 // addSocket has one more socket opened, if it is to be, and those that wait
 // sent over it. If it cannot be had, and there is no other, they have failed.
 func (r *Resolver) addSocket(s *server, opens bool) {
@@ -120,7 +127,7 @@ func (r *Resolver) opened(s *server, open func(*server) (*udpSocket, error)) {
 	now := time.Now()
 	var failed []*query
 	s.mu.Lock()
-	s.pool.opening = 0
+	s.pool.opening = false
 	if err == nil {
 		s.pool.open = append(s.pool.open, fresh)
 	} else if s.pool.pick(now); len(s.pool.open) == 0 {
@@ -413,13 +420,19 @@ func (r *Resolver) sendWaiting(s *server) {
 		now := time.Now()
 		s.mu.Lock()
 		var q *query
-		if len(s.pool.waiting) > 0 && s.pool.recent < s.window() && s.pool.pick(now) != nil {
-			q, s.pool.waiting = s.pool.waiting[0], s.pool.waiting[1:]
-			q.leaveQueue(now)
+		opens := false
+		if len(s.pool.waiting) > 0 && s.pool.recent < s.window() {
+			if sock := s.pool.pick(now); sock != nil {
+				q, s.pool.waiting = s.pool.waiting[0], s.pool.waiting[1:]
+				q.leaveQueue(now)
+			} else {
+				opens = s.pool.takeOpening(nil)
+			}
 		}
 		s.pool.queued.Store(len(s.pool.waiting) > 0)
 		s.mu.Unlock()
 		if q == nil {
+			r.addSocket(s, opens)
 			return
 		}
 		if err := r.sendUDP(q, now); err != nil {
