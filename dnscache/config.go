@@ -67,7 +67,7 @@ func (r *Resolver) newConfig(file resolvConf, old []*server) (*config, error) {
 			return nil, err
 		}
 		for _, o := range old {
-			if o.name == s.name {
+			if o.name == s.name && o.protocol == s.protocol { // "use-vc" may have come or gone
 				s = o
 			}
 		}
