@@ -35,7 +35,7 @@ func (c *config) firstServer() int {
 	if c.rotate == nil {
 		return 0
 	}
-	return int(c.rotate.Add(1)-1) % len(c.servers)
+	return int((c.rotate.Add(1) - 1) % uint32(len(c.servers))) // an int may have 32 bits
 }
 
 // newConfig returns what Options.Servers or else the file says. Servers that
