@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"strconv"
@@ -132,7 +133,8 @@ func (x *httpsExchange) exchange(ctx context.Context, query []byte) (reply []byt
 	}
 	defer resp.Body.Close()
 	reply, err = io.ReadAll(io.LimitReader(resp.Body, maxMessage+1))
-	switch kind := resp.Header.Get("Content-Type"); {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // "" if it is none
+	switch {
 	case err != nil:
 		return nil, 0, err
 	case resp.StatusCode != http.StatusOK:

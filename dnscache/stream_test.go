@@ -345,6 +345,10 @@ func TestHTTPS_Replies(t *testing.T) {
 			w.Header().Set("Age", "100")
 			answer(w, r)
 		}, "", true},
+		{"with a parameter, in capitals", func(w http.ResponseWriter, r *http.Request) { // RFC 9110, section 8.3.1
+			w.Header().Set("Content-Type", "Application/DNS-Message; charset=utf-8")
+			answer(w, r)
+		}, "", false},
 		{"no content type", func(w http.ResponseWriter, r *http.Request) { answer(w, r) }, "content type", false},
 		{"a page", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }, "content type", false},
 		{"a status", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "", http.StatusTooManyRequests) }, "HTTP status 429", false},
