@@ -1,6 +1,8 @@
 package dnscache
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -39,17 +41,24 @@ func (r *Resolver) note(q *query, res result) {
 }
 
 // sendFailed records that q could not be sent, or that its server cannot be
-// reached.
+// reached. A context that ended was our own, and none of the caller's concern.
 func (r *Resolver) sendFailed(q *query, err error) {
+	cause := err
 	kind, local := failure.Local(err)
 	if !local {
 		kind = hostwise.DNSServerUnreachable
+		if isTimeout(err) {
+			kind = hostwise.DNSTimeout
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			cause = nil
+		}
 		if len(q.flight.servers) > 1 {
 			q.server.silent(time.Now(), q.sent)
 		}
 	}
 	r.queryDone(q, 0, err)
-	r.replyFailed(q, result{kind: kind, cause: err}, false)
+	r.replyFailed(q, result{kind: kind, cause: cause}, false)
 }
 
 // replyFailed records that q's server failed the question, and asks the next
@@ -95,7 +104,7 @@ func (r *Resolver) timedOut(f *flight) *record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := &hostwise.DNSError{Host: f.name, Kind: hostwise.DNSTimeout, Asked: r.askedServers(f)}
-	if f.failed != nil { // somebody said something
+	if f.failed != nil && f.failed.kind != hostwise.DNSTimeout { // somebody said something
 		e.Kind, e.Server, e.Rcode, e.EDE, e.Err = f.failed.kind, f.from, f.failed.rcode, f.failed.ede, f.failed.cause
 	}
 	return &record{state: failed, err: e}
@@ -124,7 +133,7 @@ func (r *Resolver) outcome(q *query, res result, at time.Time) *record {
 	case res.ttl > 0: // the server says for how long
 		ttl := min(max(res.ttl-q.age, minNegative), r.opt.MaxTTL)
 		return &record{state: negative, err: e, aliased: res.aliased, ttl: ttl, expires: now + int64(ttl)}
-	case res.kind == hostwise.DNSServerUnreachable:
+	case res.kind == hostwise.DNSServerUnreachable, res.kind == hostwise.DNSTimeout:
 		r.mu.Lock()
 		e.Server, e.Asked = "", r.askedServers(f)
 		r.mu.Unlock()

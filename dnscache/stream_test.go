@@ -286,6 +286,37 @@ func TestStream_CloseLeavesNothing(t *testing.T) {
 	}
 }
 
+// A server that accepts connections and says nothing has timed out, whatever
+// it was to speak, and whatever our own contexts are called.
+func TestStream_SilenceIsATimeout(t *testing.T) {
+	for _, tt := range secure {
+		withServers(t, []string{tt.server}, func(w *world) {
+			w.net.SetLink(netip.MustParseAddr("192.0.2.53"), simnet.Link{RTT: rtt})
+			for _, port := range []string{"53", "853", "443"} {
+				l, err := w.net.Listen("192.0.2.53:" + port)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+			}
+			e := w.fails("ip4", "a.test", hostwise.DNSTimeout, 4*time.Second)
+			if !e.Timeout() || errors.Is(e, context.DeadlineExceeded) || e.Server != "" || len(e.Asked) != 1 {
+				t.Errorf("%s: %#v, want a time-out that is nobody's deadline, of the server that was asked", tt.server, e)
+			}
+		})
+	}
+}
+
+// The same goes for a connect.
+func TestStream_ConnectTimesOut(t *testing.T) {
+	withServers(t, []string{"tcp://192.0.2.53"}, func(w *world) {
+		w.net.SetLink(netip.MustParseAddr("192.0.2.53"), simnet.Link{RTT: rtt, Fault: simnet.BlackHole})
+		if e := w.fails("ip4", "a.test", hostwise.DNSTimeout, 4*time.Second); errors.Is(e, context.DeadlineExceeded) {
+			t.Errorf("%v is a context's error", e)
+		}
+	})
+}
+
 // RFC 8310, section 8.1: without the right certificate, no question.
 func TestStream_CertificateIsChecked(t *testing.T) {
 	for _, server := range []string{"tls://192.0.2.53#other.test", "https://other.test/dns-query#192.0.2.53"} {
