@@ -346,6 +346,52 @@ func TestStream_CertificateIsChecked(t *testing.T) {
 	})
 }
 
+// An address where HTTPS is not spoken does not keep the next from being
+// tried, nor does it take all of the time.
+func TestHTTPS_NextAddress(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		serve   func(c net.Conn)
+		elapsed time.Duration
+	}{
+		{"silent", func(c net.Conn) { io.Copy(io.Discard, c) }, time.Second + 3*rtt},
+		{"closes", func(net.Conn) {}, 2*rtt + 3*rtt},
+		{"talks nonsense", func(c net.Conn) { io.WriteString(c, "220 mail.test\r\n") }, 2*rtt + 3*rtt},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			secureWorld(t, []string{"https://dns.test/dns-query#192.0.2.54,192.0.2.53"}, func(w *world) {
+				w.net.SetLink(netip.MustParseAddr("192.0.2.54"), simnet.Link{RTT: rtt})
+				l, err := w.net.Listen("192.0.2.54:443")
+				if err != nil {
+					t.Fatal(err)
+				}
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				defer l.Close()
+				conns := 0
+				wg.Go(func() {
+					for {
+						c, err := l.Accept()
+						if err != nil {
+							return
+						}
+						conns++
+						wg.Go(func() { tt.serve(c); c.Close() })
+					}
+				})
+				w.host("a.test", 300, "192.0.2.1")
+				w.gets("ip4", "a.test", tt.elapsed, "192.0.2.1")
+				time.Sleep(time.Minute) // the connection is closed
+				w.host("b.test", 300, "192.0.2.2")
+				w.gets("ip4", "b.test", 3*rtt, "192.0.2.2")
+				if conns != 1 {
+					t.Errorf("%d connections to the bad address, want 1", conns)
+				}
+			})
+		})
+	}
+}
+
 // RFC 8484: what is no DNS message is the server's failure, and an HTTP
 // cache's Age is taken off the TTL (section 5.1).
 func TestHTTPS_Replies(t *testing.T) {
