@@ -8,6 +8,7 @@ import (
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/failure"
+	"github.com/miekg/dns"
 )
 
 // accept interprets a reply that matches q. It returns false when the reply
@@ -20,11 +21,13 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) (result, bool) 
 	}
 	q.answered(now)
 	r.queryDone(q, res.rcode, nil)
+	if q.plain && (res.rcode == dns.RcodeSuccess || res.rcode == dns.RcodeNameError) { // EDNS was the trouble
+		q.server.noEDNS.Store(r.clock.of(now.Add(withoutEDNS)))
+	}
 	switch {
 	case res.kind == "", res.ttl > 0, res.kind == hostwise.DNSCNAMELoop: // the server's word on the name
 		r.finish(f, r.outcome(q, res, now))
 	case res.kind == hostwise.DNSFormErr && hasOPT(q.message): // RFC 6891, section 7
-		q.server.noEDNS.Store(true)
 		r.replyFailed(q, res, true)
 	default:
 		r.replyFailed(q, res, false)
@@ -62,9 +65,9 @@ func (r *Resolver) sendFailed(q *query, err error) {
 }
 
 // replyFailed records that q's server failed the question, and asks the next
-// one at once (or the same one, if retry is set). When all have failed, the
-// flight has.
-func (r *Resolver) replyFailed(q *query, res result, retry bool) {
+// one at once (or the same one without EDNS, if plain is set). When all have
+// failed, the flight has.
+func (r *Resolver) replyFailed(q *query, res result, plain bool) {
 	now := time.Now()
 	f := q.flight
 	r.mu.Lock()
@@ -76,11 +79,12 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 	f.failed, f.from = &res, q.server.name
 	var again *query
 	switch {
-	case retry:
-		again = &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, sent: now}
+	case plain:
+		again = &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, plain: true, sent: now}
 		f.queries = append(f.queries, again)
 	case r.mayAskAgain(f):
 		again = r.plan(f, now)
+		again.plain = q.plain && again.server == q.server
 	}
 	waiting := len(f.queries) > 0
 	r.mu.Unlock()

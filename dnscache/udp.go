@@ -37,6 +37,7 @@ type query struct {
 	message []byte   // with an id, once it is on a connection
 	room    [80]byte // of message, if it fits
 	tcp     bool     // although the server speaks UDP
+	plain   bool     // without EDNS, since it was answered FORMERR with
 	sent    time.Time
 	queued  atomic.Bool // waits for room: sent is still to be set
 	recent  bool        // counts in socketPool.recent; server.mu protects it
