@@ -124,6 +124,31 @@ func TestRFC6891_EDNS(t *testing.T) {
 	}
 }
 
+// A server may turn EDNS down with a bare header, as some old ones do.
+func TestRFC6891_BareHeader(t *testing.T) {
+	for _, o := range []dnscache.Options{{}, {RandomizeCase: true}, {Cookies: true}} {
+		withHandler(t, o, func(m *dns.Msg, reply func(*dns.Msg)) {
+			if m.IsEdns0() == nil {
+				reply(withAddr(m, "192.0.2.1"))
+				return
+			}
+			refusal := new(dns.Msg).SetRcode(m, dns.RcodeFormatError)
+			refusal.Question = nil
+			reply(refusal)
+		}, func(w *world) {
+			if o.RandomizeCase { // without a question there is no case to trust
+				w.gets("ip4", "a.test", 3*rtt, "192.0.2.99")
+				return
+			}
+			w.gets("ip4", "a.test", 2*rtt, "192.0.2.1")
+			w.gets("ip4", "b.test", rtt, "192.0.2.1") // it is remembered
+			if got := w.r.Stats().Dropped; got != 0 {
+				t.Errorf("%d replies dropped, want none", got)
+			}
+		})
+	}
+}
+
 // RFC 6891, section 7: that a server does not know EDNS is believed when a
 // query without it does better, and for an hour.
 func TestRFC6891_EDNSIsTriedAgain(t *testing.T) {
