@@ -269,10 +269,10 @@ func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
 	q := u.find(packet)
 	verdict := cookieGood
 	if q != nil && r.opt.Cookies {
-		verdict = q.server.checkCookie(packet)
+		verdict = q.server.checkCookie(q, packet)
 	}
 	switch {
-	case q == nil, verdict == cookieBad:
+	case q == nil:
 		r.forged(u)
 		return
 	case verdict == cookieStale && !q.again:
@@ -282,7 +282,7 @@ func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
 			again.again = true
 			r.send(again)
 		}
-	case verdict == cookieStale, r.opt.RandomizeCase && !sameCase(q.message, packet): // TCP needs neither
+	case verdict != cookieGood, r.opt.RandomizeCase && !sameCase(q.message, packet): // TCP needs neither
 		u.remove(q)
 		r.queryDone(q, 0, errForged)
 		r.viaTCP(q)
