@@ -108,7 +108,7 @@ func (r *Resolver) send(q *query) {
 // form is what the message of q is to be like.
 func (r *Resolver) form(q *query) queryForm {
 	s := q.server
-	form := queryForm{edns: !s.noEDNS.Load(), padded: s.protocol >= overTLS}
+	form := queryForm{edns: !q.plain && r.clock.of(q.sent) >= s.noEDNS.Load(), padded: s.protocol >= overTLS}
 	if s.protocol != overUDP || q.tcp {
 		return form
 	}
@@ -130,7 +130,7 @@ func (r *Resolver) replace(q *query) *query {
 	if f.over {
 		return nil
 	}
-	again := &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, sent: time.Now()}
+	again := &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, plain: q.plain, sent: time.Now()}
 	if i := slices.Index(f.queries, q); i >= 0 {
 		f.queries[i] = again
 	}

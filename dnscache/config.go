@@ -35,7 +35,7 @@ func (c *config) firstServer() int {
 	if c.rotate == nil {
 		return 0
 	}
-	return int(c.rotate.Add(1)-1) % len(c.servers)
+	return int((c.rotate.Add(1) - 1) % uint32(len(c.servers))) // an int may have 32 bits
 }
 
 // newConfig returns what Options.Servers or else the file says. Servers that
@@ -67,7 +67,7 @@ func (r *Resolver) newConfig(file resolvConf, old []*server) (*config, error) {
 			return nil, err
 		}
 		for _, o := range old {
-			if o.name == s.name {
+			if o.name == s.name && o.protocol == s.protocol { // "use-vc" may have come or gone
 				s = o
 			}
 		}

@@ -3,6 +3,7 @@ package dnscache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -89,6 +90,21 @@ func TestResolvConf_Rotate(t *testing.T) {
 			w.gets("ip4", h, rtt, "192.0.2.1")
 		}
 		w.servedBy(5, 5)
+	})
+}
+
+func TestResolvConf_UseVCComesAndGoes(t *testing.T) {
+	confWorld(t, "nameserver 192.0.2.53\n", func(w *world, set func(string)) {
+		var tcp []bool
+		for i, conf := range []string{"nameserver 192.0.2.53\n", "nameserver 192.0.2.53\noptions use-vc\n", "nameserver 192.0.2.53\n"} {
+			set(conf)
+			time.Sleep(5 * time.Second)
+			w.fails("ip4", fmt.Sprintf("h%d.test", i), hostwise.DNSNXDomain, []time.Duration{rtt, 2 * rtt, rtt}[i])
+			tcp = append(tcp, w.servers[0].Queries()[i].TCP)
+		}
+		if want := []bool{false, true, false}; !slices.Equal(tcp, want) {
+			t.Errorf("queries over TCP: %v, want %v", tcp, want)
+		}
 	})
 }
 

@@ -54,13 +54,18 @@ type cookieVerdict uint8
 
 const (
 	cookieGood  cookieVerdict = iota
-	cookieBad                 // somebody else has sent the reply
+	cookieBad                 // somebody else may have sent the reply
 	cookieStale               // the server wants to be asked again, with the cookie it has sent: BADCOOKIE
 )
 
-// checkCookie takes in the cookie of a reply that came over UDP: RFC 7873, section
-// 5.3.
-func (s *server) checkCookie(reply []byte) cookieVerdict {
+// checkCookie takes in the cookie of a reply to q that came over UDP: RFC 7873,
+// section 5.3. When one is missing, from now on none is expected of the
+// server until it gives one again: it may have been replaced by one without
+// cookies, and whoever has forged this reply has to guess right twice.
+func (s *server) checkCookie(q *query, reply []byte) cookieVerdict {
+	if !hasOPT(q.message) {
+		return cookieGood // to a query without a cookie
+	}
 	var m dns.Msg
 	if m.Unpack(reply) != nil {
 		return cookieGood // not for us to judge
@@ -75,10 +80,16 @@ func (s *server) checkCookie(reply []byte) cookieVerdict {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if bytes.Equal(cookie, s.cookies.client[:]) {
+		cookie = nil // it returns whatever options it gets
+	}
 	n := len(cookie) - clientCookieSize
 	switch {
 	case cookie == nil && s.cookies.server == nil: // it does not know cookies
 		return cookieGood
+	case cookie == nil:
+		s.cookies.server = nil
+		return cookieBad
 	case n < minServerCookie || n > maxServerCookie || !bytes.Equal(cookie[:clientCookieSize], s.cookies.client[:]):
 		return cookieBad
 	}

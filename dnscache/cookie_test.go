@@ -128,16 +128,18 @@ func TestCookies(t *testing.T) {
 		}
 		reply(setCookie(withAddr(m, "192.0.2.1"), client+good))
 	}, func(w *world) {
-		w.gets("ip4", "h0.test", rtt, "192.0.2.1")
 		for i, how := range []string{"no cookie", "another client's", "too short", "too long"} {
+			forge = ""
+			w.gets("ip4", fmt.Sprintf("good%d.test", i), rtt, "192.0.2.1")
 			forge = how
-			w.gets("ip4", fmt.Sprintf("h%d.test", i+1), rtt, "192.0.2.1")
-			if got := w.r.Stats().Dropped; got != uint64(i+1) {
-				t.Errorf("%s: %d replies dropped, want %d", how, got, i+1)
+			elapsed := 2 * rtt // over TCP
+			if i == 0 {
+				elapsed += rtt // to connect
 			}
+			w.gets("ip4", fmt.Sprintf("h%d.test", i), elapsed, "192.0.2.99")
 		}
-		if queries != 5 || wrongServer != 1 {
-			t.Errorf("%d queries, %d without the server's cookie, want 5 and the first", queries, wrongServer)
+		if queries != 8 || wrongServer != 3 {
+			t.Errorf("%d queries, %d without the server's cookie, want 8, of which the first and those after none came", queries, wrongServer)
 		}
 		for _, c := range clients {
 			if b, err := hex.DecodeString(c); err != nil || len(b) != 8 || c != clients[0] || c == strings.Repeat("00", 8) {
@@ -181,6 +183,64 @@ func TestCookies_Servers(t *testing.T) {
 				reply(tt.handle(n, m))
 			}, func(w *world) {
 				w.gets("ip4", "a.test", tt.elapsed, tt.addr)
+			})
+		})
+	}
+}
+
+// A server that returns the client's cookie only, or gives no cookies any more
+// (it was restarted, say, or is one of several), costs a question over TCP at
+// most.
+func TestCookies_ServerStops(t *testing.T) {
+	given := strings.Repeat("5c", 16)
+	for _, tt := range []struct {
+		name    string
+		stops   int // after so many replies
+		then    func(m *dns.Msg, client, server string) *dns.Msg
+		elapsed []time.Duration
+		last    string // cookie sent, but for the client's
+	}{
+		{"echoes", 0, func(m *dns.Msg, client, server string) *dns.Msg {
+			return setCookie(withAddr(m, "192.0.2.1"), client+server)
+		}, []time.Duration{rtt, rtt, rtt}, ""},
+		{"none", 2, func(m *dns.Msg, _, _ string) *dns.Msg {
+			return withAddr(m, "192.0.2.1")
+		}, []time.Duration{rtt, rtt, 3 * rtt, rtt, rtt}, ""},
+		{"no EDNS either", 2, func(m *dns.Msg, _, _ string) *dns.Msg {
+			if m.IsEdns0() != nil {
+				return new(dns.Msg).SetRcode(m, dns.RcodeFormatError)
+			}
+			return withAddr(m, "192.0.2.1")
+		}, []time.Duration{rtt, rtt, 3 * rtt, 2 * rtt, rtt}, ""},
+		{"for a while", 2, func(m *dns.Msg, client, server string) *dns.Msg {
+			if server == given {
+				return withAddr(m, "192.0.2.1")
+			}
+			return setCookie(withAddr(m, "192.0.2.1"), client+strings.Repeat("c5", 16))
+		}, []time.Duration{rtt, rtt, 3 * rtt, rtt, rtt}, strings.Repeat("c5", 16)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n, last := 0, ""
+			withHandler(t, dnscache.Options{Cookies: true}, func(m *dns.Msg, reply func(*dns.Msg)) {
+				n++
+				client, server := cookieOf(m)
+				last = server
+				if n > tt.stops {
+					reply(tt.then(m, client, server))
+				} else {
+					reply(setCookie(withAddr(m, "192.0.2.1"), client+given))
+				}
+			}, func(w *world) {
+				for i, elapsed := range tt.elapsed {
+					addr := "192.0.2.1"
+					if elapsed == 3*rtt { // TCP's connect and answer
+						addr = "192.0.2.99"
+					}
+					w.gets("ip4", fmt.Sprintf("h%d.test", i), elapsed, addr)
+				}
+				if last != tt.last {
+					t.Errorf("sent the server's cookie %q in the end, want %q", last, tt.last)
+				}
 			})
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"strconv"
@@ -31,12 +32,11 @@ func (r *Resolver) newHTTPSExchange(n serverName, config *tls.Config, timeout ti
 	for _, a := range n.addrs {
 		x.addrs = append(x.addrs, a.String())
 	}
+	config.NextProtos = []string{"h2", "http/1.1"} // as net/http would, did it do the handshake
 	x.transport = &http.Transport{
-		DialContext: func(context.Context, string, string) (net.Conn, error) {
-			return x.dial(r, timeout)
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+			return x.dial(r, config, timeout)
 		},
-		TLSClientConfig:     config,
-		TLSHandshakeTimeout: timeout,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: maxStreams,
 		MaxConnsPerHost:     maxStreams, // else net/http dials for each query that comes before the first connection stands
@@ -47,18 +47,38 @@ func (r *Resolver) newHTTPSExchange(n serverName, config *tls.Config, timeout ti
 }
 
 // dial connects to the server without looking its name up, to another of its
-// addresses if one fails.
-func (x *httpsExchange) dial(r *Resolver, timeout time.Duration) (conn net.Conn, err error) {
-	ctx, cancel := context.WithTimeout(r.ctx, timeout) // net/http would dial on beyond Close
-	defer cancel()
-	for range x.addrs {
+// addresses if one fails. Those not yet tried share the time that is left.
+func (x *httpsExchange) dial(r *Resolver, config *tls.Config, timeout time.Duration) (conn net.Conn, err error) {
+	deadline := time.Now().Add(timeout)
+	for tried := range x.addrs {
 		i := x.next.Load()
-		if conn, err = r.opt.Dial(ctx, "tcp", x.addrs[int(i)%len(x.addrs)]); err == nil {
-			return r.keep(conn)
+		left := time.Until(deadline) / time.Duration(len(x.addrs)-tried)
+		if conn, err = r.dialHTTPS(x.addrs[int(i%uint32(len(x.addrs)))], config, left); err == nil {
+			return conn, nil
 		}
 		x.next.CompareAndSwap(i, i+1)
 	}
 	return nil, err
+}
+
+// dialHTTPS connects to one address, with TLS. It does not mind the context of
+// net/http, which would dial on beyond Close.
+func (r *Resolver) dialHTTPS(addr string, config *tls.Config, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, timeout)
+	defer cancel()
+	conn, err := r.opt.Dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if conn, err = r.keep(conn); err != nil {
+		return nil, err
+	}
+	secure := tls.Client(conn, config) // net/http knows HTTP/2 by this very type
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // keep has Close close a connection that net/http owns.
@@ -132,7 +152,8 @@ func (x *httpsExchange) exchange(ctx context.Context, query []byte) (reply []byt
 	}
 	defer resp.Body.Close()
 	reply, err = io.ReadAll(io.LimitReader(resp.Body, maxMessage+1))
-	switch kind := resp.Header.Get("Content-Type"); {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // "" if it is none
+	switch {
 	case err != nil:
 		return nil, 0, err
 	case resp.StatusCode != http.StatusOK:

@@ -47,7 +47,7 @@ func (c *inFlight) find(reply []byte) *query {
 	c.server.mu.Lock()
 	q := c.pending[binary.BigEndian.Uint16(reply)]
 	c.server.mu.Unlock()
-	if q == nil || !matches(q.message, reply) {
+	if q == nil || !matches(q.message, reply) && !refusesEDNS(q.message, reply) {
 		return nil
 	}
 	return q

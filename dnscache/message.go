@@ -25,6 +25,7 @@ const (
 	flagRD      = 1 << 8
 	flagRA      = 1 << 7
 	opcodeMask  = 0xf << 11
+	rcodeMask   = 0xf
 	maxNegative = 3 * time.Hour // RFC 2308, section 5
 	minNegative = 5 * time.Second
 )
@@ -98,8 +99,7 @@ func mixCase(name []byte) {
 // sameCase reports whether a reply that matches the query has its question in
 // the same case.
 func sameCase(query, reply []byte) bool {
-	q := question(query)
-	return bytes.Equal(reply[headerSize:headerSize+len(q)], q)
+	return bytes.HasPrefix(reply[headerSize:], question(query))
 }
 
 // hasOPT reports whether a packed query has the OPT record.
@@ -125,6 +125,20 @@ func matches(query, reply []byte) bool {
 	return flags&flagQR != 0 && flags&opcodeMask == 0 &&
 		binary.BigEndian.Uint16(reply[4:]) == 1 && // QDCOUNT
 		len(reply) >= headerSize+len(q) && bytes.EqualFold(reply[headerSize:headerSize+len(q)], q)
+}
+
+// refusesEDNS reports whether reply is a bare header with which a server that
+// does not know EDNS turns down a query with it: RFC 6891, section 7. It has
+// no question to compare, so it is no answer, only a reason to ask without
+// EDNS.
+func refusesEDNS(query, reply []byte) bool {
+	if len(reply) != headerSize || !hasOPT(query) {
+		return false
+	}
+	flags := binary.BigEndian.Uint16(reply[2:])
+	rcode := flags & rcodeMask
+	return flags&flagQR != 0 && flags&opcodeMask == 0 && (rcode == dns.RcodeFormatError || rcode == dns.RcodeNotImplemented) &&
+		binary.BigEndian.Uint64(reply[4:]) == 0 // all four counts
 }
 
 // A result is what one matching reply says about one name and family.

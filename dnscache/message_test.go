@@ -223,6 +223,33 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+func TestRefusesEDNS(t *testing.T) {
+	with, without := appendQuery(nil, "a.test", v4, queryForm{edns: true}), appendQuery(nil, "a.test", v4, queryForm{})
+	header := func(flags uint16, questions byte) []byte {
+		return append(binary.BigEndian.AppendUint16([]byte{0, 0}, flags), 0, questions, 0, 0, 0, 0, 0, 0)
+	}
+	for _, tt := range []struct {
+		name         string
+		query, reply []byte
+		want         bool
+	}{
+		{"FORMERR", with, header(1<<15|dns.RcodeFormatError, 0), true},
+		{"NOTIMP", with, header(1<<15|dns.RcodeNotImplemented, 0), true},
+		{"to a query without EDNS", without, header(1<<15|dns.RcodeFormatError, 0), false},
+		{"SERVFAIL", with, header(1<<15|dns.RcodeServerFailure, 0), false},
+		{"NXDOMAIN", with, header(1<<15|dns.RcodeNameError, 0), false},
+		{"a query", with, header(dns.RcodeFormatError, 0), false},
+		{"another opcode", with, header(1<<15|5<<11|dns.RcodeFormatError, 0), false},
+		{"with a question that is not there", with, header(1<<15|dns.RcodeFormatError, 1), false},
+		{"with more behind", with, append(header(1<<15|dns.RcodeFormatError, 0), 0), false},
+		{"cut short", with, header(1<<15|dns.RcodeFormatError, 0)[:11], false},
+	} {
+		if got := refusesEDNS(tt.query, tt.reply); got != tt.want {
+			t.Errorf("%s: refusesEDNS = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestAppendQuery(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	for _, name := range []string{"a.test", "test", "_a.b-c.x--1.test", long + "." + long + "." + long + "." + long[:61]} {

@@ -50,8 +50,9 @@ type Options struct {
 	RandomizeCase bool
 
 	// Cookies sends DNS cookies over UDP (RFC 7873). From a server that has
-	// once given its own, replies without the right cookie are not accepted.
-	// Off by default: it makes each message 12 to 44 bytes longer.
+	// once given its own, replies without the right cookie are not accepted,
+	// and the question goes over TCP. Off by default: it makes each message 12
+	// to 44 bytes longer.
 	Cookies bool
 
 	// Timeout is how long one try waits, and Tries how many tries there are:

@@ -1,11 +1,14 @@
 package dnscache
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/failure"
+	"github.com/miekg/dns"
 )
 
 // accept interprets a reply that matches q. It returns false when the reply
@@ -18,11 +21,13 @@ func (r *Resolver) accept(q *query, reply []byte, now time.Time) (result, bool) 
 	}
 	q.answered(now)
 	r.queryDone(q, res.rcode, nil)
+	if q.plain && (res.rcode == dns.RcodeSuccess || res.rcode == dns.RcodeNameError) { // EDNS was the trouble
+		q.server.noEDNS.Store(r.clock.of(now.Add(withoutEDNS)))
+	}
 	switch {
 	case res.kind == "", res.ttl > 0, res.kind == hostwise.DNSCNAMELoop: // the server's word on the name
 		r.finish(f, r.outcome(q, res, now))
 	case res.kind == hostwise.DNSFormErr && hasOPT(q.message): // RFC 6891, section 7
-		q.server.noEDNS.Store(true)
 		r.replyFailed(q, res, true)
 	default:
 		r.replyFailed(q, res, false)
@@ -39,23 +44,30 @@ func (r *Resolver) note(q *query, res result) {
 }
 
 // sendFailed records that q could not be sent, or that its server cannot be
-// reached.
+// reached. A context that ended was our own, and none of the caller's concern.
 func (r *Resolver) sendFailed(q *query, err error) {
+	cause := err
 	kind, local := failure.Local(err)
 	if !local {
 		kind = hostwise.DNSServerUnreachable
+		if isTimeout(err) {
+			kind = hostwise.DNSTimeout
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			cause = nil
+		}
 		if len(q.flight.servers) > 1 {
 			q.server.silent(time.Now(), q.sent)
 		}
 	}
 	r.queryDone(q, 0, err)
-	r.replyFailed(q, result{kind: kind, cause: err}, false)
+	r.replyFailed(q, result{kind: kind, cause: cause}, false)
 }
 
 // replyFailed records that q's server failed the question, and asks the next
-// one at once (or the same one, if retry is set). When all have failed, the
-// flight has.
-func (r *Resolver) replyFailed(q *query, res result, retry bool) {
+// one at once (or the same one without EDNS, if plain is set). When all have
+// failed, the flight has.
+func (r *Resolver) replyFailed(q *query, res result, plain bool) {
 	now := time.Now()
 	f := q.flight
 	r.mu.Lock()
@@ -67,11 +79,12 @@ func (r *Resolver) replyFailed(q *query, res result, retry bool) {
 	f.failed, f.from = &res, q.server.name
 	var again *query
 	switch {
-	case retry:
-		again = &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, sent: now}
+	case plain:
+		again = &query{flight: f, server: q.server, tcp: q.tcp || f.tcp, plain: true, sent: now}
 		f.queries = append(f.queries, again)
 	case r.mayAskAgain(f):
 		again = r.plan(f, now)
+		again.plain = q.plain && again.server == q.server
 	}
 	waiting := len(f.queries) > 0
 	r.mu.Unlock()
@@ -95,7 +108,7 @@ func (r *Resolver) timedOut(f *flight) *record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := &hostwise.DNSError{Host: f.name, Kind: hostwise.DNSTimeout, Asked: r.askedServers(f)}
-	if f.failed != nil { // somebody said something
+	if f.failed != nil && f.failed.kind != hostwise.DNSTimeout { // somebody said something
 		e.Kind, e.Server, e.Rcode, e.EDE, e.Err = f.failed.kind, f.from, f.failed.rcode, f.failed.ede, f.failed.cause
 	}
 	return &record{state: failed, err: e}
@@ -124,7 +137,7 @@ func (r *Resolver) outcome(q *query, res result, at time.Time) *record {
 	case res.ttl > 0: // the server says for how long
 		ttl := min(max(res.ttl-q.age, minNegative), r.opt.MaxTTL)
 		return &record{state: negative, err: e, aliased: res.aliased, ttl: ttl, expires: now + int64(ttl)}
-	case res.kind == hostwise.DNSServerUnreachable:
+	case res.kind == hostwise.DNSServerUnreachable, res.kind == hostwise.DNSTimeout:
 		r.mu.Lock()
 		e.Server, e.Asked = "", r.askedServers(f)
 		r.mu.Unlock()

@@ -124,6 +124,62 @@ func TestRFC6891_EDNS(t *testing.T) {
 	}
 }
 
+// A server may turn EDNS down with a bare header, as some old ones do.
+func TestRFC6891_BareHeader(t *testing.T) {
+	for _, o := range []dnscache.Options{{}, {RandomizeCase: true}, {Cookies: true}} {
+		withHandler(t, o, func(m *dns.Msg, reply func(*dns.Msg)) {
+			if m.IsEdns0() == nil {
+				reply(withAddr(m, "192.0.2.1"))
+				return
+			}
+			refusal := new(dns.Msg).SetRcode(m, dns.RcodeFormatError)
+			refusal.Question = nil
+			reply(refusal)
+		}, func(w *world) {
+			if o.RandomizeCase { // without a question there is no case to trust
+				w.gets("ip4", "a.test", 3*rtt, "192.0.2.99")
+				return
+			}
+			w.gets("ip4", "a.test", 2*rtt, "192.0.2.1")
+			w.gets("ip4", "b.test", rtt, "192.0.2.1") // it is remembered
+			if got := w.r.Stats().Dropped; got != 0 {
+				t.Errorf("%d replies dropped, want none", got)
+			}
+		})
+	}
+}
+
+// RFC 6891, section 7: that a server does not know EDNS is believed when a
+// query without it does better, and for an hour.
+func TestRFC6891_EDNSIsTriedAgain(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		size := func() uint16 {
+			queries := w.servers[0].Queries()
+			return queries[len(queries)-1].UDPSize
+		}
+		for _, h := range names(3) {
+			w.host(h, 60, "192.0.2.1")
+		}
+		w.all("bad.test", dns.TypeA, simnet.Rule{Rcode: dns.RcodeFormatError})
+		w.fails("ip4", "bad.test", hostwise.DNSFormErr, 3*rtt) // with, and twice without
+		w.gets("ip4", "h0.test", rtt, "192.0.2.1")
+		if got := size(); got != 1232 {
+			t.Errorf("after a question that is refused without EDNS, too, a query announces %d, want 1232", got)
+		}
+		w.all("once.test", dns.TypeA, simnet.Rule{Rcode: dns.RcodeFormatError}, simnet.Rule{Addrs: parse("192.0.2.2"), TTL: 60})
+		w.gets("ip4", "once.test", 2*rtt, "192.0.2.2")
+		time.Sleep(time.Hour - 1)
+		w.gets("ip4", "h1.test", rtt, "192.0.2.1")
+		if got := size(); got != 0 {
+			t.Errorf("within the hour a query announces %d, want none", got)
+		}
+		w.gets("ip4", "h2.test", rtt, "192.0.2.1")
+		if got := size(); got != 1232 {
+			t.Errorf("after an hour a query announces %d, want 1232", got)
+		}
+	})
+}
+
 // RFC 6891, section 7: all that were asked before it was known are asked again
 // without EDNS, however many servers there are.
 func TestRFC6891_ManyLearnAtOnceThatThereIsNoEDNS(t *testing.T) {

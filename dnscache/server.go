@@ -24,7 +24,7 @@ type server struct {
 	name     string         // as errors and Stats call it
 	tls      *tls.Config    // overTLS, overHTTPS
 	https    *httpsExchange // overHTTPS
-	noEDNS   atomic.Bool    // answered FORMERR to a query with OPT
+	noEDNS   atomic.Int64   // until then it is asked without EDNS; on the resolver's clock
 
 	mu        sync.Mutex // protects what follows
 	lastHeard time.Time  // any matching reply
@@ -64,6 +64,10 @@ func (r *Resolver) newServer(name string, timeout time.Duration) (*server, error
 	}
 	return s, nil
 }
+
+// withoutEDNS is how long it is remembered of a server that only a query
+// without EDNS would do: it may have been mended, or replaced.
+const withoutEDNS = time.Hour
 
 const (
 	firstProbe = time.Second

@@ -3,6 +3,7 @@ package dnscache
 import (
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -113,6 +114,17 @@ func TestSocketPool_Pick(t *testing.T) {
 				t.Errorf("%d sockets left, want %d", len(p.open), tt.left)
 			}
 		})
+	}
+}
+
+// On a machine with 32 bits, too.
+func TestConfig_RotatesBeyondTheLargestInt(t *testing.T) {
+	c := &config{servers: make([]*server, 3), rotate: new(atomic.Uint32)}
+	c.rotate.Store(1<<31 - 1)
+	for _, want := range []int{1, 2, 0, 1} {
+		if got := c.firstServer(); got != want {
+			t.Errorf("firstServer = %d, want %d", got, want)
+		}
 	}
 }
 

@@ -286,6 +286,37 @@ func TestStream_CloseLeavesNothing(t *testing.T) {
 	}
 }
 
+// A server that accepts connections and says nothing has timed out, whatever
+// it was to speak, and whatever our own contexts are called.
+func TestStream_SilenceIsATimeout(t *testing.T) {
+	for _, tt := range secure {
+		withServers(t, []string{tt.server}, func(w *world) {
+			w.net.SetLink(netip.MustParseAddr("192.0.2.53"), simnet.Link{RTT: rtt})
+			for _, port := range []string{"53", "853", "443"} {
+				l, err := w.net.Listen("192.0.2.53:" + port)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+			}
+			e := w.fails("ip4", "a.test", hostwise.DNSTimeout, 4*time.Second)
+			if !e.Timeout() || errors.Is(e, context.DeadlineExceeded) || e.Server != "" || len(e.Asked) != 1 {
+				t.Errorf("%s: %#v, want a time-out that is nobody's deadline, of the server that was asked", tt.server, e)
+			}
+		})
+	}
+}
+
+// The same goes for a connect.
+func TestStream_ConnectTimesOut(t *testing.T) {
+	withServers(t, []string{"tcp://192.0.2.53"}, func(w *world) {
+		w.net.SetLink(netip.MustParseAddr("192.0.2.53"), simnet.Link{RTT: rtt, Fault: simnet.BlackHole})
+		if e := w.fails("ip4", "a.test", hostwise.DNSTimeout, 4*time.Second); errors.Is(e, context.DeadlineExceeded) {
+			t.Errorf("%v is a context's error", e)
+		}
+	})
+}
+
 // RFC 8310, section 8.1: without the right certificate, no question.
 func TestStream_CertificateIsChecked(t *testing.T) {
 	for _, server := range []string{"tls://192.0.2.53#other.test", "https://other.test/dns-query#192.0.2.53"} {
@@ -313,6 +344,52 @@ func TestStream_CertificateIsChecked(t *testing.T) {
 			t.Error("a server with a certificate nobody trusts is not down")
 		}
 	})
+}
+
+// An address where HTTPS is not spoken does not keep the next from being
+// tried, nor does it take all of the time.
+func TestHTTPS_NextAddress(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		serve   func(c net.Conn)
+		elapsed time.Duration
+	}{
+		{"silent", func(c net.Conn) { io.Copy(io.Discard, c) }, time.Second + 3*rtt},
+		{"closes", func(net.Conn) {}, 2*rtt + 3*rtt},
+		{"talks nonsense", func(c net.Conn) { io.WriteString(c, "220 mail.test\r\n") }, 2*rtt + 3*rtt},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			secureWorld(t, []string{"https://dns.test/dns-query#192.0.2.54,192.0.2.53"}, func(w *world) {
+				w.net.SetLink(netip.MustParseAddr("192.0.2.54"), simnet.Link{RTT: rtt})
+				l, err := w.net.Listen("192.0.2.54:443")
+				if err != nil {
+					t.Fatal(err)
+				}
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				defer l.Close()
+				conns := 0
+				wg.Go(func() {
+					for {
+						c, err := l.Accept()
+						if err != nil {
+							return
+						}
+						conns++
+						wg.Go(func() { tt.serve(c); c.Close() })
+					}
+				})
+				w.host("a.test", 300, "192.0.2.1")
+				w.gets("ip4", "a.test", tt.elapsed, "192.0.2.1")
+				time.Sleep(time.Minute) // the connection is closed
+				w.host("b.test", 300, "192.0.2.2")
+				w.gets("ip4", "b.test", 3*rtt, "192.0.2.2")
+				if conns != 1 {
+					t.Errorf("%d connections to the bad address, want 1", conns)
+				}
+			})
+		})
+	}
 }
 
 // RFC 8484: what is no DNS message is the server's failure, and an HTTP
@@ -345,6 +422,10 @@ func TestHTTPS_Replies(t *testing.T) {
 			w.Header().Set("Age", "100")
 			answer(w, r)
 		}, "", true},
+		{"with a parameter, in capitals", func(w http.ResponseWriter, r *http.Request) { // RFC 9110, section 8.3.1
+			w.Header().Set("Content-Type", "Application/DNS-Message; charset=utf-8")
+			answer(w, r)
+		}, "", false},
 		{"no content type", func(w http.ResponseWriter, r *http.Request) { answer(w, r) }, "content type", false},
 		{"a page", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }, "content type", false},
 		{"a status", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "", http.StatusTooManyRequests) }, "HTTP status 429", false},

@@ -37,6 +37,7 @@ type query struct {
 	message []byte   // with an id, once it is on a connection
 	room    [80]byte // of message, if it fits
 	tcp     bool     // although the server speaks UDP
+	plain   bool     // without EDNS, since it was answered FORMERR with
 	sent    time.Time
 	queued  atomic.Bool // waits for room: sent is still to be set
 	recent  bool        // counts in socketPool.recent; server.mu protects it
@@ -275,10 +276,10 @@ func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
 	q := u.find(packet)
 	verdict := cookieGood
 	if q != nil && r.opt.Cookies {
-		verdict = q.server.checkCookie(packet)
+		verdict = q.server.checkCookie(q, packet)
 	}
 	switch {
-	case q == nil, verdict == cookieBad:
+	case q == nil:
 		r.forged(u)
 		return
 	case verdict == cookieStale && !q.again:
@@ -288,7 +289,7 @@ func (r *Resolver) received(u *udpSocket, packet []byte, now time.Time) {
 			again.again = true
 			r.send(again)
 		}
-	case verdict == cookieStale, r.opt.RandomizeCase && !sameCase(q.message, packet): // TCP needs neither
+	case verdict != cookieGood, r.opt.RandomizeCase && !sameCase(q.message, packet): // TCP needs neither
 		u.remove(q)
 		r.queryDone(q, 0, errForged)
 		r.viaTCP(q)
