@@ -22,8 +22,7 @@ const (
 // (RFC 9520, section 3.2), unless the fault is our own.
 func (r *Resolver) remember(k flightKey, rec *record) *record {
 	if rec.state != failed {
-		r.cache.put(k.name, k.family, rec)
-		return rec
+		return r.store(k, rec)
 	}
 	now := r.clock.exact()
 	old := r.cache.record(k.name, k.family)
@@ -42,8 +41,21 @@ func (r *Resolver) remember(k flightKey, rec *record) *record {
 		rec.ttl = min(2*old.ttl, lastFailureTTL)
 	}
 	rec.expires = now + int64(rec.ttl)
+	return r.store(k, rec)
+}
+
+// store puts rec into the cache and returns it. A name that the hosts file has
+// got since it was asked for is not kept: its static record is what counts.
+// A file that is read at this moment sees to it itself, as it forgets its
+// names after they are there.
+func (r *Resolver) store(k flightKey, rec *record) *record {
 	r.cache.put(k.name, k.family, rec)
-	return rec
+	static, ok := r.hosts.lookup(k.name)
+	if !ok {
+		return rec
+	}
+	r.cache.forget(k.name)
+	return staticRecords(k.name, static)[k.family]
 }
 
 // useStale puts an answer that is out of date back into the cache for a
@@ -54,8 +66,7 @@ func (r *Resolver) useStale(k flightKey, old *record, now int64) *record {
 	if old.err != nil {
 		again.state = staleNegative
 	}
-	r.cache.put(k.name, k.family, again)
-	return again
+	return r.store(k, again)
 }
 
 // staleAge is for how long an answer has been out of date.

@@ -370,6 +370,31 @@ func TestLookup_HostsFileIsReadAgain(t *testing.T) {
 	})
 }
 
+// A name that comes into the file while it is asked for is the file's, for
+// those who wait as for those who come later.
+func TestLookup_HostsFileWinsOverAQuestionOnItsWay(t *testing.T) {
+	hosts := t.TempDir() + "/hosts"
+	inWorld(t, 1, dnscache.Options{HostsFile: hosts}, func(w *world) {
+		slow := simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300, Delay: 300 * time.Millisecond}
+		w.all("answers.test", dns.TypeA, slow)
+		w.all("fails.test", dns.TypeA, simnet.Rule{Rcode: dns.RcodeServerFailure, Delay: 150 * time.Millisecond})
+		time.Sleep(5*time.Second - rtt)
+		var wg sync.WaitGroup
+		wg.Go(func() { w.gets("ip4", "answers.test", 300*time.Millisecond+rtt, "192.0.2.7") })
+		wg.Go(func() { w.gets("ip4", "fails.test", 300*time.Millisecond+2*rtt, "192.0.2.7") })
+		time.Sleep(rtt)
+		if err := os.WriteFile(hosts, []byte("192.0.2.7 answers.test fails.test\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		w.gets("ip4", "answers.test", 0, "192.0.2.7")
+		wg.Wait()
+		w.gets("ip4", "answers.test", 0, "192.0.2.7")
+		if n := w.r.Stats().Entries; n != 0 {
+			t.Errorf("%d names in the cache, want none", n)
+		}
+	})
+}
+
 func TestLookup_DisableIPv6(t *testing.T) {
 	inWorld(t, 1, dnscache.Options{DisableIPv6: true}, func(w *world) {
 		w.host("a.test", 300, "192.0.2.1", "2001:db8::1")
