@@ -120,9 +120,7 @@ func (r *Resolver) use(name string, f family, now int64) {
 // lookupHosts returns the static addresses of name.
 func (r *Resolver) lookupHosts(name string, now int64) (addrs [2][]netip.Addr, ok bool) {
 	if r.hosts.isDue(now) {
-		for static := range r.hosts.reload(now) {
-			r.cache.forget(static) // or a hit would not see the change
-		}
+		r.hosts.reload(now, r.cache.forget, func(run func()) bool { return r.own(run, nil) })
 	}
 	return r.hosts.lookup(name)
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -367,6 +368,28 @@ func TestLookup_HostsFileIsReadAgain(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		w.gets("ip4", "static.test", 0, "192.0.2.7")
+	})
+}
+
+// A large file, such as a block list, is read beside the lookups. Until it is
+// there the old one holds.
+func TestLookup_ALargeHostsFileHoldsUpNobody(t *testing.T) {
+	hosts := t.TempDir() + "/hosts"
+	write := func(addr string) {
+		t.Helper()
+		text := strings.Repeat("192.0.2.9 other.test\n", 200_000) + addr + " static.test\n"
+		if err := os.WriteFile(hosts, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("192.0.2.7")
+	inWorld(t, 1, dnscache.Options{HostsFile: hosts}, func(w *world) {
+		w.gets("ip4", "static.test", 0, "192.0.2.7")
+		write("192.0.2.77")
+		time.Sleep(5 * time.Second)
+		w.gets("ip4", "static.test", 0, "192.0.2.7")
+		synctest.Wait()
+		w.gets("ip4", "static.test", 0, "192.0.2.77")
 	})
 }
 

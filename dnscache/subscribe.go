@@ -111,8 +111,8 @@ func (s *Subscription) fail(err error) {
 
 // start asks for the name that host is.
 func (s *Subscription) start(host string) {
-	s.mu.Lock()
 	records, name, ask, err := s.r.known(s.want, host)
+	s.mu.Lock()
 	if s.stopped {
 		err = closedRecord(host).err
 	}
