@@ -47,6 +47,11 @@ func (r *Resolver) known(want familySet, host string) (records [2]*record, name 
 	}
 	r.config(now)
 	records = r.cache.records(name)
+	for f, rec := range records {
+		if r.outlived(rec) {
+			records[f] = nil
+		}
+	}
 	cut := r.cutOff(name, now)
 	for f := range records {
 		if !want.has(family(f)) {
