@@ -446,6 +446,18 @@ func TestSubscribe_LateAnswerReachesTheCache(t *testing.T) {
 	}
 }
 
+func TestSubscribe_UnknownNetwork(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		var got []string
+		w.r.Subscribe("tcp", "a.test", func(network string, _ []netip.Addr, err error) {
+			got = append(got, network+" "+string(hostwise.KindOf(err)))
+		}).Stop()
+		if want := []string{"ip6 dns_bad_name", "ip4 dns_bad_name"}; !slices.Equal(got, want) {
+			t.Errorf("answers %q, want %q", got, want)
+		}
+	})
+}
+
 func TestPrefetch(t *testing.T) {
 	inWorld(t, 1, dnscache.Options{}, func(w *world) {
 		var names []string
