@@ -200,10 +200,14 @@ func TestHosts_GoFirst(t *testing.T) {
 	}
 	inWorld(t, 1, dnscache.Options{HostsFile: path, Hosts: map[string][]netip.Addr{
 		"A.test.": parse("192.0.2.1", "2001:db8::1", "::ffff:192.0.2.2"), "gone.test": nil,
+		"localhost": parse("192.0.2.3"), "site.onion": parse("192.0.2.4"),
 	}}, func(w *world) {
 		w.gets("ip", "a.test", 0, "2001:db8::1", "192.0.2.1", "192.0.2.2")
 		w.gets("ip", "b.test", 0, "192.0.2.9")
 		w.fails("ip", "gone.test", hostwise.DNSNXDomain, 0)
+		w.gets("ip", "localhost", 0, "192.0.2.3")
+		w.gets("ip", "www.localhost", 0, "::1", "127.0.0.1")
+		w.gets("ip", "site.onion", 0, "192.0.2.4")
 		w.servedBy(0)
 	})
 }

@@ -91,7 +91,8 @@ type Options struct {
 	NXDomainCut bool
 
 	// Hosts are static addresses of names. They go before those of
-	// HostsFile. A name without addresses does not exist.
+	// HostsFile, and before what holds of localhost, onion and invalid. A
+	// name without addresses does not exist.
 	Hosts map[string][]netip.Addr
 
 	// HostsFile is the file of static names, read again when it changes.
