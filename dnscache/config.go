@@ -80,29 +80,49 @@ func (r *Resolver) newConfig(file resolvConf, old []*server) (*config, error) {
 func (r *Resolver) firstConfig() (*config, error) {
 	var file resolvConf
 	if len(r.opt.Servers) == 0 {
-		if _, err := os.Stat(r.resolvConf.path); err != nil {
+		text, err := r.firstResolvConf()
+		if err != nil {
 			return nil, fmt.Errorf("dnscache: Options.Servers is empty, and the system's nameservers cannot be read: %w; name some, such as \"1.1.1.1\"", err)
 		}
-		text, _ := r.resolvConf.look(r.clock.exact())
 		file = parseResolvConf(text)
 	}
 	return r.newConfig(file, nil)
 }
 
+// firstResolvConf is the text of the file for a new Resolver.
+func (r *Resolver) firstResolvConf() (string, error) {
+	path := r.resolvConf.path
+	switch st, err := os.Stat(path); {
+	case err != nil:
+		return "", err
+	case !st.Mode().IsRegular():
+		return "", fmt.Errorf("%s is not a regular file", path)
+	}
+	text, ok := r.resolvConf.look(r.clock.exact())
+	if !ok {
+		return "", fmt.Errorf("%s cannot be read", path)
+	}
+	return text, nil
+}
+
 // config returns what holds now: resolv.conf is read again when it has
 // changed. Negative answers and failures are forgotten then, for the new
-// servers may know better. A file that is empty or has gone changes nothing:
-// it is being written.
+// servers may know better. A file that has gone or names no nameserver changes
+// nothing: it is being written.
 func (r *Resolver) config(now int64) *config {
 	c := r.conf.Load()
 	if len(r.opt.Servers) > 0 || !r.resolvConf.isDue(now) {
 		return c
 	}
 	text, changed := r.resolvConf.look(now)
-	if !changed || strings.TrimSpace(text) == "" {
+	if !changed {
 		return c
 	}
-	fresh, err := r.newConfig(parseResolvConf(text), c.servers)
+	file := parseResolvConf(text)
+	if file.none {
+		return c
+	}
+	fresh, err := r.newConfig(file, c.servers)
 	if err != nil {
 		return c
 	}

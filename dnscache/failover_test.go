@@ -2,6 +2,7 @@ package dnscache_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -10,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/dnscache"
 	"github.com/hostwise-go/hostwise/internal/simnet"
+	"github.com/miekg/dns"
 )
 
 // What a lost packet and a dead server cost a single lookup is in
@@ -113,4 +116,57 @@ func TestFailover_ServerDiesUnderWay_RealSockets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What failed while no nameserver was heard is asked for again as soon as one
+// is, and the failures of that time do not count for the next.
+func TestFailover_FailuresEndWithTheOutage(t *testing.T) {
+	for _, fault := range []simnet.Fault{simnet.BlackHole, simnet.Refuse} {
+		for servers := 1; servers <= 2; servers++ {
+			inWorld(t, servers, dnscache.Options{}, func(w *world) {
+				w.host("a.test", 300, "192.0.2.1")
+				w.host("b.test", 300, "192.0.2.2")
+				link := func(l simnet.Link) {
+					for _, s := range w.servers {
+						w.net.SetLink(s.Addr().Addr(), l)
+					}
+				}
+				link(simnet.Link{RTT: rtt, Fault: fault})
+				var e *hostwise.DNSError
+				for range 6 {
+					_, err := w.r.LookupNetIP(context.Background(), "ip4", "a.test")
+					if !errors.As(err, &e) || e.Cached {
+						t.Fatalf("%v, want a fresh error", err)
+					}
+					time.Sleep(time.Until(e.RetryAt))
+				}
+				_, _ = w.r.LookupNetIP(context.Background(), "ip4", "a.test") // kept for 64 s
+				link(simnet.Link{RTT: rtt})
+				if _, err := w.r.LookupNetIP(context.Background(), "ip4", "a.test"); !errors.As(err, &e) || !e.Cached {
+					t.Errorf("%v, want the cached error: nobody was heard yet", err)
+				}
+				w.gets("ip4", "b.test", rtt, "192.0.2.2")
+				w.gets("ip4", "a.test", rtt, "192.0.2.1")
+			})
+		}
+	}
+}
+
+// A server that is silent about one name and answers for others is asked for
+// that name ever more rarely.
+func TestFailover_SilenceAboutOneNameIsTheNames(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.host("b.test", 300, "192.0.2.2")
+		w.all("a.test", dns.TypeA, simnet.Rule{Silent: true})
+		for _, kept := range []time.Duration{1, 2, 4, 8} {
+			time.AfterFunc(time.Second, func() { w.gets("ip4", "b.test", rtt, "192.0.2.2") })
+			w.fails("ip4", "a.test", hostwise.DNSTimeout, 4*time.Second)
+			w.r.Forget("b.test")
+			w.gets("ip4", "b.test", rtt, "192.0.2.2")
+			w.r.Forget("b.test")
+			time.Sleep(kept*time.Second - rtt - 1)
+			w.fails("ip4", "a.test", hostwise.DNSTimeout, 0)
+			time.Sleep(1)
+		}
+	})
 }

@@ -77,7 +77,7 @@ func (r *Resolver) join(k flightKey, w waiter, now time.Time) (rec *record, firs
 		return nil, nil
 	}
 	old := r.cache.record(k.name, k.family)
-	if old.valid(r.clock.of(now)) {
+	if old.valid(r.clock.of(now)) && !r.outlived(old) {
 		return old, nil
 	}
 	return nil, r.takeOff(k, w, r.staleAnswer(k, old, r.clock.of(now)), now)
@@ -165,6 +165,9 @@ func (r *Resolver) finish(f *flight, rec *record) {
 	if f.over {
 		r.mu.Unlock()
 		return
+	}
+	if rec.isOfThePath() {
+		f.silence()
 	}
 	rec = r.remember(f.flightKey, rec)
 	r.end(f)

@@ -38,16 +38,44 @@ func (h *hostsFile) lookup(name string) (addrs [2][]netip.Addr, ok bool) {
 	return addrs, ok
 }
 
-// reload reads the file again if it has changed, and returns the names that
-// are there then. A file that cannot be read has no names.
-func (h *hostsFile) reload(now int64) hostsTable {
-	text, changed := h.look(now)
-	if !changed {
-		return nil
+// atOnce is the size in bytes up to which a file is read by the lookup that
+// finds it changed, in about a millisecond.
+const atOnce = 64 << 10
+
+// reload reads the file again if it has changed, and calls forget with the
+// names that are there then. A large file is read by a goroutine that begin
+// starts, if it is not nil; until it is done the old names hold.
+func (h *hostsFile) reload(now int64, forget func(name string), begin func(run func()) bool) {
+	if !h.mu.TryLock() {
+		return // somebody else looks
+	}
+	if !h.changed(now) {
+		h.mu.Unlock()
+		return
+	}
+	read := func() {
+		defer h.mu.Unlock()
+		h.read(forget)
+	}
+	if h.size <= atOnce || begin == nil {
+		read()
+	} else if !begin(read) {
+		h.mu.Unlock()
+	}
+}
+
+// read takes in the names of the file; if it cannot be read, the old ones
+// stay. h.mu is held.
+func (h *hostsFile) read(forget func(name string)) {
+	text, ok := h.watchedFile.read()
+	if !ok {
+		return
 	}
 	table := parseHosts(text)
 	h.table.Store(&table)
-	return table
+	for name := range table {
+		forget(name) // or a hit would not see the change
+	}
 }
 
 // parseHosts reads the lines "address name [alias ...]" of hosts(5), leaving

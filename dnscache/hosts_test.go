@@ -106,7 +106,7 @@ func TestHostsFile_IsLookedAtEveryFiveSeconds(t *testing.T) {
 	check := func(after time.Duration, want ...string) {
 		t.Helper()
 		if now := int64(time.Hour + after); h.isDue(now) {
-			h.reload(now)
+			h.reload(now, func(string) {}, nil)
 		}
 		got, ok := h.lookup("a.test")
 		if !slices.Equal(got[v4], list(want...)) || ok != (len(want) > 0) {
@@ -152,7 +152,7 @@ func TestHostsFile_KeepsItsNamesWhenItCannotBeRead(t *testing.T) {
 	h := hostsFile{watchedFile: watchedFile{path: path}}
 	check := func(now time.Duration, want string) {
 		t.Helper()
-		h.reload(int64(now))
+		h.reload(int64(now), func(string) {}, nil)
 		if got, _ := h.lookup("a.test"); !slices.Equal(got[v4], list(want)) {
 			t.Errorf("after %v: %v, want %v", now, got[v4], want)
 		}

@@ -38,15 +38,16 @@ func (r *Resolver) known(want familySet, host string) (records [2]*record, name 
 		return records, "", ask, badName(host, fault)
 	}
 	now := r.clock.exact()
-	static, ok := special(name)
-	if !ok {
-		static, ok = r.lookupHosts(name, now)
-	}
-	if ok {
+	if static, ok := r.static(name, now); ok {
 		return staticRecords(name, static), name, ask, nil
 	}
 	r.config(now)
 	records = r.cache.records(name)
+	for f, rec := range records {
+		if r.outlived(rec) {
+			records[f] = nil
+		}
+	}
 	cut := r.cutOff(name, now)
 	for f := range records {
 		if !want.has(family(f)) {
@@ -99,10 +100,7 @@ func (r *Resolver) isStatic(host string) bool {
 	if fault != "" {
 		return true
 	}
-	_, ok := special(name)
-	if !ok {
-		_, ok = r.lookupHosts(name, r.clock.exact())
-	}
+	_, ok := r.static(name, r.clock.exact())
 	return ok
 }
 
@@ -117,12 +115,17 @@ func (r *Resolver) use(name string, f family, now int64) {
 	}
 }
 
-// lookupHosts returns the static addresses of name.
-func (r *Resolver) lookupHosts(name string, now int64) (addrs [2][]netip.Addr, ok bool) {
+// static returns the static addresses of name: those of Options.Hosts go
+// before what holds of special names, and this before the file.
+func (r *Resolver) static(name string, now int64) (addrs [2][]netip.Addr, ok bool) {
+	if addrs, ok = r.hosts.static[name]; ok {
+		return addrs, true
+	}
+	if addrs, ok = special(name); ok {
+		return addrs, true
+	}
 	if r.hosts.isDue(now) {
-		for static := range r.hosts.reload(now) {
-			r.cache.forget(static) // or a hit would not see the change
-		}
+		r.hosts.reload(now, r.cache.forget, func(run func()) bool { return r.own(run, nil) })
 	}
 	return r.hosts.lookup(name)
 }

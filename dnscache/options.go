@@ -61,22 +61,24 @@ type Options struct {
 	// first repetition coming after 0.4 s (or a fifth of Timeout, if that is
 	// less). A server that has not answered three times over UDP is asked
 	// over TCP (RFC 9520, section 3.1).
-	// Defaults: what resolv.conf says, where it applies, or 2 s and 2.
+	// Defaults: what resolv.conf says, where it applies, or 2 s and 2. At most
+	// an hour and 100.
 	Timeout time.Duration
 	Tries   int
 
 	// MinTTL and MaxTTL are the bounds on how long an answer is kept.
-	// Defaults: 30 s and 24 h. A negative MinTTL means no lower bound.
+	// Defaults: 30 s and 24 h. A negative MinTTL means no lower bound. At most
+	// 30 days.
 	MinTTL time.Duration
 	MaxTTL time.Duration
 
 	// MaxStale is for how long after its expiry an answer is still used when
 	// no nameserver gives a new one, or not within 1.8 s: RFC 8767.
-	// Default: 24 h. Negative: not at all.
+	// Default: 24 h; at most 30 days. Negative: not at all.
 	MaxStale time.Duration
 
 	// MaxHosts is the number of names kept; beyond it, names not used
-	// lately make room. Default: 1,000,000.
+	// lately make room. Default: 1,000,000; at most 2^28, or 2^24 on 32 bits.
 	MaxHosts int
 
 	// DisableIPv6 answers every lookup with IPv4 addresses only, and asks
@@ -92,7 +94,8 @@ type Options struct {
 	NXDomainCut bool
 
 	// Hosts are static addresses of names. They go before those of
-	// HostsFile. A name without addresses does not exist.
+	// HostsFile, and before what holds of localhost, onion and invalid. A
+	// name without addresses does not exist.
 	Hosts map[string][]netip.Addr
 
 	// HostsFile is the file of static names, read again when it changes.
@@ -117,6 +120,16 @@ const (
 	defaultMaxHosts = 1_000_000
 )
 
+// Upper bounds, so that no sum of these overflows: an entry has 32 bits for a
+// TTL or an age in milliseconds, and flight.asked 8 for a count.
+const (
+	mostTimeout = time.Hour
+	mostTries   = 100
+	mostTTL     = 30 * 24 * time.Hour
+	mostStale   = 30 * 24 * time.Hour
+	mostHosts   = 1 << (24 + 4*(^uint(0)>>63)) // 2^28 where an int has 64 bits
+)
+
 // withDefaults returns a copy of o with every field set that does not depend
 // on resolv.conf, or an error that names the field.
 func (o *Options) withDefaults() (Options, error) {
@@ -125,24 +138,24 @@ func (o *Options) withDefaults() (Options, error) {
 		c = *o
 	}
 	for _, d := range []struct {
-		field string
-		v     *time.Duration
-		def   time.Duration
-	}{{"Timeout", &c.Timeout, 0}, {"MaxTTL", &c.MaxTTL, defaultMaxTTL}} {
-		if *d.v < 0 {
-			return c, fmt.Errorf("dnscache: Options.%s is %v, must not be negative", d.field, *d.v)
+		field     string
+		v         *time.Duration
+		def, most time.Duration
+	}{{"Timeout", &c.Timeout, 0, mostTimeout}, {"MaxTTL", &c.MaxTTL, defaultMaxTTL, mostTTL}} {
+		if *d.v < 0 || *d.v > d.most {
+			return c, fmt.Errorf("dnscache: Options.%s is %v, must be from 0 to %v", d.field, *d.v, d.most)
 		}
 		if *d.v == 0 {
 			*d.v = d.def
 		}
 	}
 	for _, d := range []struct {
-		field string
-		v     *int
-		def   int
-	}{{"Tries", &c.Tries, 0}, {"MaxHosts", &c.MaxHosts, defaultMaxHosts}} {
-		if *d.v < 0 {
-			return c, fmt.Errorf("dnscache: Options.%s is %d, must not be negative", d.field, *d.v)
+		field     string
+		v         *int
+		def, most int
+	}{{"Tries", &c.Tries, 0, mostTries}, {"MaxHosts", &c.MaxHosts, defaultMaxHosts, mostHosts}} {
+		if *d.v < 0 || *d.v > d.most {
+			return c, fmt.Errorf("dnscache: Options.%s is %d, must be from 0 to %d", d.field, *d.v, d.most)
 		}
 		if *d.v == 0 {
 			*d.v = d.def
@@ -156,8 +169,11 @@ func (o *Options) withDefaults() (Options, error) {
 	case c.MinTTL > c.MaxTTL:
 		return c, fmt.Errorf("dnscache: Options.MinTTL %v is above MaxTTL %v", c.MinTTL, c.MaxTTL)
 	}
-	if c.MaxStale == 0 {
+	switch {
+	case c.MaxStale == 0:
 		c.MaxStale = defaultMaxStale
+	case c.MaxStale > mostStale:
+		return c, fmt.Errorf("dnscache: Options.MaxStale is %v, must be at most %v", c.MaxStale, mostStale)
 	}
 	if c.HostsFile == "" {
 		c.HostsFile = systemHostsFile()

@@ -1,6 +1,8 @@
 package dnscache
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -84,5 +86,41 @@ func TestOptions_Defaults(t *testing.T) {
 	low := Options{Servers: []string{"192.0.2.1"}, MaxTTL: time.Second}
 	if got, err = low.withDefaults(); err != nil || got.MinTTL != time.Second {
 		t.Errorf("MinTTL = %v, %v, want MaxTTL", got.MinTTL, err)
+	}
+}
+
+// Values beyond the bounds are refused; those at the bounds work.
+func TestOptions_Bounds(t *testing.T) {
+	for _, tt := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Timeout: time.Hour + 1}, "dnscache: Options.Timeout is 1h0m0.000000001s, must be from 0 to 1h0m0s"},
+		{Options{Timeout: math.MaxInt64}, "dnscache: Options.Timeout is 2562047h47m16.854775807s, must be from 0 to 1h0m0s"},
+		{Options{Tries: 101}, "dnscache: Options.Tries is 101, must be from 0 to 100"},
+		{Options{MaxTTL: 720*time.Hour + 1}, "dnscache: Options.MaxTTL is 720h0m0.000000001s, must be from 0 to 720h0m0s"},
+		{Options{MaxStale: 720*time.Hour + 1}, "dnscache: Options.MaxStale is 720h0m0.000000001s, must be at most 720h0m0s"},
+		{Options{MaxHosts: mostHosts + 1}, fmt.Sprintf("dnscache: Options.MaxHosts is %d, must be from 0 to %d", mostHosts+1, mostHosts)},
+		{Options{MaxHosts: -1}, fmt.Sprintf("dnscache: Options.MaxHosts is -1, must be from 0 to %d", mostHosts)},
+	} {
+		tt.o.Servers = []string{"192.0.2.1"}
+		if _, err := tt.o.withDefaults(); err == nil || err.Error() != tt.want {
+			t.Errorf("error %v, want %s", err, tt.want)
+		}
+	}
+	o, err := (&Options{Servers: []string{"192.0.2.1"}, Timeout: mostTimeout, Tries: mostTries, MinTTL: mostTTL, MaxTTL: mostTTL, MaxStale: mostStale, MaxHosts: mostHosts}).withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := (&Resolver{opt: o}).newConfig(resolvConf{}, nil)
+	if err != nil || c.lookupTime() != 100*time.Hour || c.maxSends() > math.MaxUint8 {
+		t.Errorf("a lookup takes %v and %d messages at most, %v", c.lookupTime(), c.maxSends(), err)
+	}
+	if got, want := newCache(o.MaxHosts).mostBuckets(), int(int64(mostHosts)*100/(bucketSlots*fullAt)+1); got != want || int64(want)*bucketSlots*fullAt > math.MaxInt {
+		t.Errorf("%d buckets, want %d", got, want)
+	}
+	rec := record{state: positive, addrs: list("192.0.2.1"), ttl: max(mostTTL, mostStale+staleFor)}
+	if got := newEntry("a.test", [2]*record{v4: &rec}).record(v4).ttl; got != rec.ttl {
+		t.Errorf("an entry keeps %v, want %v", got, rec.ttl)
 	}
 }

@@ -17,6 +17,7 @@ type resolvConf struct {
 	attempts int           // 0: it does not say
 	rotate   bool
 	tcp      bool
+	none     bool // it names no nameserver: servers are the local ones
 }
 
 // Bounds of resolv.conf(5).
@@ -59,6 +60,7 @@ func parseResolvConf(text string) resolvConf {
 		}
 	}
 	if len(c.servers) == 0 {
+		c.none = true
 		c.servers = []string{"127.0.0.1", "::1"}
 	}
 	if c.tcp {

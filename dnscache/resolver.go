@@ -65,7 +65,7 @@ func New(o *Options) (*Resolver, error) {
 		return nil, err
 	}
 	r.conf.Store(conf)
-	r.hosts.reload(r.clock.exact())
+	r.hosts.reload(r.clock.exact(), r.cache.forget, nil)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.own(r.runSchedule, nil)
 	return r, nil

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -370,6 +371,53 @@ func TestLookup_HostsFileIsReadAgain(t *testing.T) {
 	})
 }
 
+// A large file, such as a block list, is read beside the lookups. Until it is
+// there the old one holds.
+func TestLookup_ALargeHostsFileHoldsUpNobody(t *testing.T) {
+	hosts := t.TempDir() + "/hosts"
+	write := func(addr string) {
+		t.Helper()
+		text := strings.Repeat("192.0.2.9 other.test\n", 200_000) + addr + " static.test\n"
+		if err := os.WriteFile(hosts, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("192.0.2.7")
+	inWorld(t, 1, dnscache.Options{HostsFile: hosts}, func(w *world) {
+		w.gets("ip4", "static.test", 0, "192.0.2.7")
+		write("192.0.2.77")
+		time.Sleep(5 * time.Second)
+		w.gets("ip4", "static.test", 0, "192.0.2.7")
+		synctest.Wait()
+		w.gets("ip4", "static.test", 0, "192.0.2.77")
+	})
+}
+
+// A name that comes into the file while it is asked for is the file's, for
+// those who wait as for those who come later.
+func TestLookup_HostsFileWinsOverAQuestionOnItsWay(t *testing.T) {
+	hosts := t.TempDir() + "/hosts"
+	inWorld(t, 1, dnscache.Options{HostsFile: hosts}, func(w *world) {
+		slow := simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300, Delay: 300 * time.Millisecond}
+		w.all("answers.test", dns.TypeA, slow)
+		w.all("fails.test", dns.TypeA, simnet.Rule{Rcode: dns.RcodeServerFailure, Delay: 150 * time.Millisecond})
+		time.Sleep(5*time.Second - rtt)
+		var wg sync.WaitGroup
+		wg.Go(func() { w.gets("ip4", "answers.test", 300*time.Millisecond+rtt, "192.0.2.7") })
+		wg.Go(func() { w.gets("ip4", "fails.test", 300*time.Millisecond+2*rtt, "192.0.2.7") })
+		time.Sleep(rtt)
+		if err := os.WriteFile(hosts, []byte("192.0.2.7 answers.test fails.test\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		w.gets("ip4", "answers.test", 0, "192.0.2.7")
+		wg.Wait()
+		w.gets("ip4", "answers.test", 0, "192.0.2.7")
+		if n := w.r.Stats().Entries; n != 0 {
+			t.Errorf("%d names in the cache, want none", n)
+		}
+	})
+}
+
 func TestLookup_DisableIPv6(t *testing.T) {
 	inWorld(t, 1, dnscache.Options{DisableIPv6: true}, func(w *world) {
 		w.host("a.test", 300, "192.0.2.1", "2001:db8::1")
@@ -396,6 +444,18 @@ func TestSubscribe_LateAnswerReachesTheCache(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestSubscribe_UnknownNetwork(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		var got []string
+		w.r.Subscribe("tcp", "a.test", func(network string, _ []netip.Addr, err error) {
+			got = append(got, network+" "+string(hostwise.KindOf(err)))
+		}).Stop()
+		if want := []string{"ip6 dns_bad_name", "ip4 dns_bad_name"}; !slices.Equal(got, want) {
+			t.Errorf("answers %q, want %q", got, want)
+		}
+	})
 }
 
 func TestPrefetch(t *testing.T) {

@@ -307,3 +307,21 @@ func TestRFC8767_MaximumStale(t *testing.T) {
 		})
 	})
 }
+
+// Section 3.2 again: a failure soon after the last one counts as the same, one
+// after half a minute of quiet does not.
+func TestRFC9520_FailuresAreForgotten(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.all("a.test", dns.TypeA, simnet.Rule{Rcode: dns.RcodeServerFailure})
+		for _, tt := range []struct{ quiet, kept time.Duration }{
+			{0, 1}, {0, 2}, {0, 4}, {30*time.Second - 2*rtt - 1, 8}, {30*time.Second - 2*rtt, 1}, {0, 2}, {time.Minute, 1},
+		} {
+			time.Sleep(tt.quiet)
+			e := w.fails("ip4", "a.test", hostwise.DNSServFail, 2*rtt)
+			if want := time.Now().Add(tt.kept * time.Second); !e.RetryAt.Equal(want) {
+				t.Errorf("after %v of quiet kept until %v, want %v", tt.quiet, e.RetryAt, want)
+			}
+			time.Sleep(tt.kept * time.Second)
+		}
+	})
+}

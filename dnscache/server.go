@@ -29,6 +29,8 @@ type server struct {
 	mu        sync.Mutex // protects what follows
 	lastHeard time.Time  // any matching reply
 	down      bool       // silent when last asked
+	mute      bool       // silent to everybody for as long as a lookup took, and since
+	back      time.Time  // when it was last heard after that
 	nextProbe time.Time  // when a query is sent to it although it is down
 	backoff   time.Duration
 	rtt       time.Duration // smoothed: RFC 6298, section 2
@@ -76,6 +78,9 @@ const (
 
 // heard records a matching reply. s.mu is held.
 func (s *server) heard(now time.Time, rtt time.Duration) {
+	if s.mute {
+		s.mute, s.back = false, now
+	}
 	s.lastHeard, s.down, s.backoff = now, false, 0
 	s.answered++
 	if s.rtt == 0 {
@@ -107,6 +112,22 @@ func (s *server) silent(now, sent time.Time) {
 		s.down, s.backoff = true, firstProbe
 		s.nextProbe = now.Add(s.backoff)
 	}
+}
+
+// muteSince records that a lookup begun at start has failed. The server is
+// mute if it has not replied to anything since.
+func (s *server) muteSince(start time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mute = s.mute || s.lastHeard.Before(start)
+}
+
+// cameBack is when the server was first heard after it was mute; zero: it
+// never was.
+func (s *server) cameBack() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.back
 }
 
 // isDown reports whether the server should be asked last.

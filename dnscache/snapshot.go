@@ -83,7 +83,7 @@ func (r *Resolver) appendSnapshot(b []byte, e *entry, now int64, wall time.Time)
 // Restore takes in what Snapshot has written, in this process or another.
 // Answers keep their time of expiry; those that are past it are there for
 // when no nameserver answers, within MaxStale. What the cache knows already
-// stays. Input that is damaged, cut short or no snapshot is an error, and
+// stays, and of more than MaxHosts names the first are taken. Input that is damaged, cut short or no snapshot is an error, and
 // nothing of it is taken in.
 func (r *Resolver) Restore(rd io.Reader) error {
 	in := &snapshotReader{in: bufio.NewReader(rd), sum: sha256.New(), r: r, now: r.clock.exact(), wall: time.Now()}
@@ -139,7 +139,7 @@ func (s *snapshotReader) readAll() (entries []*entry, err error) {
 		if s.err != nil {
 			return nil, s.err
 		}
-		if records[v6].isOfUse(s.now) || records[v4].isOfUse(s.now) {
+		if len(entries) < s.r.opt.MaxHosts && (records[v6].isOfUse(s.now) || records[v4].isOfUse(s.now)) {
 			entries = append(entries, newEntry(name, records))
 		}
 	}
@@ -165,6 +165,7 @@ func (s *snapshotReader) record(name string, f family) *record {
 		return nil
 	}
 	left := time.UnixMilli(int64(binary.BigEndian.Uint64(s.bytes(8)))).Sub(s.wall)
+	left = max(left, -2*mostStale) // or its age could overflow
 	ttl := time.Duration(binary.BigEndian.Uint32(s.bytes(4))) * time.Millisecond
 	n := int(s.byte())
 	rec := &record{state: st, ttl: min(ttl, s.r.opt.MaxTTL), expires: s.now + int64(min(left, s.r.opt.MaxTTL))}

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +210,65 @@ func TestRestore_RefusesDamage(t *testing.T) {
 	if err := r.Restore(bytes.NewReader(good)); err != nil || r.Stats().Entries != 3 {
 		t.Errorf("%v, %d names, want 3", err, r.Stats().Entries)
 	}
+}
+
+// What is not going to be kept takes no memory, even before the sum is read.
+func TestRestore_HoldsNoMoreThanMaxHosts(t *testing.T) {
+	r, err := dnscache.New(&dnscache.Options{Servers: []string{"192.0.2.53"}, HostsFile: os.DevNull, MaxHosts: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	in := &heapReader{left: 200_000}
+	if err := r.Restore(in); err == nil || !strings.Contains(err.Error(), "cut short") {
+		t.Errorf("%v, want an error that says the input is cut short", err)
+	}
+	if grown := int64(in.last) - int64(in.first); grown > 1<<20 {
+		t.Errorf("holds %d bytes for 10 names", grown)
+	}
+}
+
+// heapReader is a snapshot of many names without an end. It looks at the heap
+// before the first name and after the last.
+type heapReader struct {
+	left        int
+	first, last uint64 // bytes in use
+}
+
+func (h *heapReader) Read(p []byte) (int, error) {
+	var m runtime.MemStats
+	switch {
+	case h.first == 0:
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		h.first = m.HeapAlloc
+		return copy(p, "hostwise dnscache 1\n"), nil
+	case h.left == 0:
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		h.last = m.HeapAlloc
+		return 0, io.EOF
+	}
+	h.left--
+	return copy(p, fmt.Sprintf("\x07a%06d", h.left)+farExpiry), nil
+}
+
+// farExpiry is, of an entry, the families: an IPv4 address that holds for ever.
+const farExpiry = "\x00\x01\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x01\x01\xc0\x00\x02\x01"
+
+// The end of time, in both directions.
+func TestRestore_BoundsTheExpiry(t *testing.T) {
+	const farPast = "\x00\x01\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01\xc0\x00\x02\x01"
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.servers[0].SetSilent(true)
+		if err := w.r.Restore(bytes.NewReader(dnscache.WithSum([]byte("hostwise dnscache 1\n\x06past.a" + farPast + "\x06ever.a" + farExpiry + "\x00")))); err != nil {
+			t.Fatal(err)
+		}
+		w.gets("ip4", "ever.a", 0, "192.0.2.1")
+		time.Sleep(24*time.Hour - 1)
+		w.gets("ip4", "ever.a", 0, "192.0.2.1")
+		w.fails("ip4", "past.a", hostwise.DNSTimeout, 4*time.Second)
+	})
 }
 
 type brokenReader struct{}

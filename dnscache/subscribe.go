@@ -25,12 +25,16 @@ type Subscription struct {
 }
 
 // Subscribe asks for host's addresses and returns at once. network is "ip",
-// "ip4" or "ip6". It calls answer once for each family, "ip6" and "ip4", with
-// that family's addresses or its error: before it returns for what is known,
-// and later, from another goroutine, for the rest. answer must not block.
+// "ip4" or "ip6"; any other is an error of both families. It calls answer once
+// for each family, "ip6" and "ip4", with that family's addresses or its error:
+// before it returns for what is known, and later, from another goroutine, for
+// the rest. answer must not block.
 func (r *Resolver) Subscribe(network, host string, answer func(network string, addrs []netip.Addr, err error)) *Subscription {
 	s := &Subscription{r: r, host: host, answer: answer}
-	s.asked, _ = familiesOf(network)
+	var ok bool
+	if s.asked, ok = familiesOf(network); !ok {
+		s.asked = 1<<v6 | 1<<v4 // to be told that there is no such network
+	}
 	var err error
 	if s.want, err = r.families(network, host); err != nil {
 		s.fail(err)
@@ -111,8 +115,8 @@ func (s *Subscription) fail(err error) {
 
 // start asks for the name that host is.
 func (s *Subscription) start(host string) {
-	s.mu.Lock()
 	records, name, ask, err := s.r.known(s.want, host)
+	s.mu.Lock()
 	if s.stopped {
 		err = closedRecord(host).err
 	}

@@ -32,6 +32,15 @@ func (w *watchedFile) look(now int64) (text string, changed bool) {
 		return "", false // somebody else looks
 	}
 	defer w.mu.Unlock()
+	if !w.changed(now) {
+		return "", false
+	}
+	return w.read()
+}
+
+// changed reports whether the file is another than at the last look. w.mu is
+// held.
+func (w *watchedFile) changed(now int64) bool {
 	w.due.Store(now + int64(recheck))
 	var mtime time.Time
 	size := int64(-1)
@@ -40,10 +49,15 @@ func (w *watchedFile) look(now int64) (text string, changed bool) {
 		mtime, size = st.ModTime(), st.Size()
 	}
 	if w.seen && size == w.size && mtime.Equal(w.mtime) {
-		return "", false
+		return false
 	}
 	w.seen, w.mtime, w.size = true, mtime, size
-	if size < 0 {
+	return true
+}
+
+// read returns the file's text, and whether it could be read. w.mu is held.
+func (w *watchedFile) read() (text string, ok bool) {
+	if w.size < 0 {
 		return "", true
 	}
 	b, err := os.ReadFile(w.path)
