@@ -58,8 +58,9 @@ type conn struct {
 
 	// connLimit.mu protects what follows.
 	users   int           // requests on it
-	idle    *list.Element // of connLimit.idle, while there are none
+	place   *list.Element // in connLimit.idle, once it has been idle
 	evicted bool          // closed by connLimit, or about to be
+	gone    bool          // closed, and its room given back
 }
 
 func (c *conn) Close() error {

@@ -111,6 +111,23 @@ func TestConnLimit_WhoWaitsGetsTheNextIdleOne(t *testing.T) {
 	})
 }
 
+// net/http may close a connection before the request is done with it.
+func TestConnLimit_ClosedConnectionDoesNotCountAsIdle(t *testing.T) {
+	inLimit(t, 2, func(l *limitTest) {
+		gone, idle := l.dial(), l.dial()
+		gone.Close()
+		l.leave(gone)
+		l.leave(idle)
+		l.dial()
+		l.isClosed(idle, false)
+		l.dial() // for which nothing but idle can make room
+		l.isClosed(idle, true)
+		if got := l.idle.Len(); got != 0 {
+			t.Errorf("%d connections kept in mind, want 0", got)
+		}
+	})
+}
+
 func TestConnLimit_NothingIsKeptAfterClose(t *testing.T) {
 	inLimit(t, 2, func(l *limitTest) {
 		c, idle := l.dial(), l.dial()
