@@ -137,16 +137,19 @@ const (
 // errGaveUp is the cause of a request context that giveUpTimer ended.
 var errGaveUp = errors.New("gave up shortly before the deadline")
 
-// giveUpTimer ends the request shortly before its deadline, when no headers
-// have come by then. It returns nil when there is no deadline.
-func (j *journey) giveUpTimer(cancel context.CancelCauseFunc) *time.Timer {
+// begun returns the context of the inner round trip. If there is a deadline,
+// giveUp ends it shortly before, when no headers have come by then; else
+// giveUp is nil, and the request's own context is all that ends it.
+func (j *journey) begun() (ctx context.Context, cancel context.CancelCauseFunc, giveUp *time.Timer) {
+	ctx = j.traced()
 	deadline, ok := j.Deadline()
 	if !ok {
-		return nil
+		return ctx, func(error) {}, nil
 	}
+	ctx, cancel = context.WithCancelCause(ctx)
 	left := time.Until(deadline)
 	lead := min(max(leastLead, left/leadShare), left/2)
-	return time.AfterFunc(left-lead, func() {
+	return ctx, cancel, time.AfterFunc(left-lead, func() {
 		j.mu.Lock()
 		j.gaveUp = true
 		j.mu.Unlock()
@@ -165,6 +168,15 @@ type snapshot struct {
 	dialErr   error         // or it failed with this
 	gaveUp    bool          // the deadline was near
 	sending   error         // the request's own body failed with this
+}
+
+// arrived stops the user's hooks.
+func (j *journey) arrived() {
+	j.hooks.Lock()
+	defer j.hooks.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.over = true
 }
 
 // end stops the user's hooks and says how far the journey has come.

@@ -137,8 +137,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, down
 	}
 	j := &journey{Context: ctx, key: key, permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
-	own, cancel := context.WithCancelCause(j.traced())
-	giveUp := j.giveUpTimer(cancel)
+	own, cancel, giveUp := j.begun()
 	r := req.WithContext(own)
 	if req.Body != nil && req.Body != http.NoBody {
 		j.body = &requestBody{ReadCloser: req.Body}
@@ -172,7 +171,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	t.breaker.success(key, permit)
 	resp.Request = req
-	j.end()
+	j.arrived()
 	resp.Body = newBody(resp.Body, j, cancel)
 	return resp, nil
 }
