@@ -36,8 +36,7 @@ func (l *limitTest) dial() *conn {
 	}
 	near, far := net.Pipe()
 	l.Cleanup(func() { far.Close() })
-	c := &conn{Conn: near}
-	c.onClose = func() { l.release(c) }
+	c := &conn{Conn: near, limit: l.connLimit}
 	l.use(c)
 	return c
 }

@@ -223,11 +223,7 @@ func (j *journey) isOver() bool {
 
 // hook runs one of the user's trace hooks, if the request still waits for a
 // connection.
-func (j *journey) hook(run func(*httptrace.ClientTrace)) {
-	user := httptrace.ContextClientTrace(j.Context)
-	if user == nil {
-		return
-	}
+func (j *journey) hook(user *httptrace.ClientTrace, run func(*httptrace.ClientTrace)) {
 	j.hooks.Lock()
 	defer j.hooks.Unlock()
 	j.mu.Lock()
@@ -249,6 +245,15 @@ func (c withoutTrace) Value(key any) any {
 	}
 	return c.Context.Value(key)
 }
+
+// detached is a context that has values, without httptrace's hooks, and never
+// ends: its dial ends the attempts.
+type detached struct{ context.Context }
+
+func (detached) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (detached) Done() <-chan struct{}       { return nil }
+func (detached) Err() error                  { return nil }
+func (c detached) Value(key any) any         { return withoutTrace(c).Value(key) }
 
 // chosenProxy is the inner transport's Proxy: the choice has been made.
 func chosenProxy(r *http.Request) (*url.URL, error) {

@@ -52,14 +52,14 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		return s.Stop
 	}
 	d.state.resolve(nil)
-	ctx, cancel := context.WithTimeout(withoutTrace{ctx}, d.t.opt.DialTimeout)
+	lookups, cancel := context.WithTimeout(withoutTrace{ctx}, d.t.opt.DialTimeout)
 	events := d.events
 	for f, left := range without {
 		if left {
 			continue
 		}
 		d.t.start(func() {
-			addrs, err := d.t.resolver.LookupNetIP(ctx, networks[f], d.host)
+			addrs, err := d.t.resolver.LookupNetIP(lookups, networks[f], d.host)
 			events.post(event{answer: true, family: happyeyeballs.Family(f), addrs: addrs, err: err})
 		})
 	}
@@ -75,11 +75,12 @@ func (t *Transport) knowsNoData() bool {
 
 // asDNSError makes a typed error of a foreign resolver's.
 func asDNSError(host string, err error) *hostwise.DNSError {
+	if err == nil {
+		return nil
+	}
 	var own *hostwise.DNSError
 	var std *net.DNSError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &std):

@@ -223,11 +223,23 @@ func (t *Transport) Close() error {
 
 // start runs f on a goroutine that Close waits for; after Close, not at all.
 func (t *Transport) start(f func()) {
+	if t.begin() {
+		go func() {
+			defer t.wg.Done()
+			f()
+		}()
+	}
+}
+
+// begin reports whether a goroutine may begin. It ends with t.wg.Done.
+func (t *Transport) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed() == nil {
-		t.wg.Go(f)
+	if t.closed() != nil {
+		return false
 	}
+	t.wg.Add(1)
+	return true
 }
 
 // closed returns an error once Close was called.
