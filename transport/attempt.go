@@ -160,7 +160,11 @@ type mailbox struct {
 	room   [4]event // for the events of most dials
 }
 
-func newMailbox() *mailbox { return &mailbox{ready: make(chan struct{}, 1)} }
+func newMailbox() *mailbox {
+	m := &mailbox{ready: make(chan struct{}, 1)}
+	m.events = m.room[:0]
+	return m
+}
 
 func (m *mailbox) post(ev event) {
 	m.mu.Lock()

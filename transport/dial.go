@@ -165,10 +165,12 @@ func (t *Transport) newDial(network, address, key string, p *permit) (*dial, err
 	}
 	now := time.Now()
 	literal, _ := netip.ParseAddr(host)
-	return &dial{
+	d := &dial{
 		t: t, network: network, host: host, literal: literal, port: uint16(port), key: key, permit: p, start: now, winner: -1,
 		state: dialState{host: key, name: host, start: now},
-	}, nil
+	}
+	d.state.attempts = d.state.room[:0]
+	return d, nil
 }
 
 // run dials and settles the account.

@@ -140,13 +140,12 @@ var errGaveUp = errors.New("gave up shortly before the deadline")
 // begun returns the context of the inner round trip. If there is a deadline,
 // giveUp ends it shortly before, when no headers have come by then; else
 // giveUp is nil, and the request's own context is all that ends it.
-func (j *journey) begun() (ctx context.Context, cancel context.CancelCauseFunc, giveUp *time.Timer) {
-	ctx = j.traced()
+func (j *journey) begun() (_ context.Context, _ context.CancelCauseFunc, giveUp *time.Timer) {
 	deadline, ok := j.Deadline()
 	if !ok {
-		return ctx, func(error) {}, nil
+		return j.traced(), func(error) {}, nil
 	}
-	ctx, cancel = context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(j.traced())
 	left := time.Until(deadline)
 	lead := min(max(leastLead, left/leadShare), left/2)
 	return ctx, cancel, time.AfterFunc(left-lead, func() {

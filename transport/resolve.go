@@ -48,7 +48,7 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 			}
 			events.post(event{answer: true, family: f, addrs: addrs, err: err})
 		})
-		d.state.resolve(s.Asked)
+		d.state.resolve(s)
 		return s.Stop
 	}
 	d.state.resolve(nil)
@@ -77,6 +77,9 @@ func (t *Transport) knowsNoData() bool {
 func asDNSError(host string, err error) *hostwise.DNSError {
 	if err == nil {
 		return nil
+	}
+	if own, ok := err.(*hostwise.DNSError); ok {
+		return own
 	}
 	var own *hostwise.DNSError
 	var std *net.DNSError
