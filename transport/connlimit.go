@@ -33,25 +33,37 @@ func newConnLimit(n int) *connLimit {
 	return l
 }
 
-// acquire waits for room for one more connection.
-func (l *connLimit) acquire(ctx context.Context, closing <-chan struct{}) error {
+// acquire waits for room for one more connection, as long as it is wanted.
+func (l *connLimit) acquire(ctx context.Context, unwanted, closing <-chan struct{}) error {
+	if l.tryAcquire() {
+		return nil
+	}
+	l.wait(+1)
+	defer l.wait(-1)
+	select {
+	case l.slots <- struct{}{}:
+	case <-ctx.Done():
+		return failure.Context(ctx)
+	case <-unwanted:
+		return context.Canceled
+	case <-closing:
+		return errClosed
+	}
+	l.open.Add(1)
+	return nil
+}
+
+// tryAcquire takes room for one more connection, if there is some.
+func (l *connLimit) tryAcquire() bool {
 	if l.slots != nil {
 		select {
 		case l.slots <- struct{}{}:
 		default:
-			l.wait(+1)
-			defer l.wait(-1)
-			select {
-			case l.slots <- struct{}{}:
-			case <-ctx.Done():
-				return failure.Context(ctx)
-			case <-closing:
-				return errClosed
-			}
+			return false
 		}
 	}
 	l.open.Add(1)
-	return nil
+	return true
 }
 
 // wait counts those who wait, and makes room for one more.

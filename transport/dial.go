@@ -104,6 +104,7 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	case err != nil:
 	case j.proxy != nil:
 		t.breaker.success(key, permit)
+		conn.SetDeadline(d.negotiated())
 	case j.isOver(): // a connection in time for nobody says nothing of answers
 		t.breaker.release(permit)
 		if c := connOf(conn); c != nil {
@@ -210,21 +211,45 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	return won, nil
 }
 
+// negotiated is when a new connection to a proxy must have become one to the
+// host: CONNECT has only a long time-out in net/http, and SOCKS has none.
+func (d *dial) negotiated() time.Time {
+	end := time.Now().Add(d.t.opt.DialTimeout + d.t.opt.TLSHandshakeTimeout)
+	if !d.deadline.IsZero() && d.deadline.Before(end) {
+		return d.deadline
+	}
+	return end
+}
+
 // takeTurn waits for what bounds the connections, between resolving and
-// connecting.
+// connecting. It fails if nobody waits for the dial any more: net/http does
+// not tell it, and so would have it wait and connect.
 func (d *dial) takeTurn(ctx context.Context) error {
 	d.state.wait()
+	if d.journey != nil && d.journey.isOver() {
+		return d.state.interrupted(context.Canceled)
+	}
 	leave, err := d.t.contacts.enter(ctx, d)
 	if err != nil {
 		return err
 	}
 	d.state.queue()
-	if err := d.t.conns.acquire(ctx, d.t.closing); err != nil {
-		leave()
-		return d.state.interrupted(err)
+	if !d.t.conns.tryAcquire() {
+		if err := d.t.conns.acquire(ctx, d.unwanted(), d.t.closing); err != nil {
+			leave()
+			return d.state.interrupted(err)
+		}
 	}
 	d.leave = leave
 	return nil
+}
+
+// unwanted is closed when the request is over; nil if there is none.
+func (d *dial) unwanted() <-chan struct{} {
+	if d.journey == nil {
+		return nil
+	}
+	return d.journey.ended()
 }
 
 // settle charges a failed dial, or gives back its permit.

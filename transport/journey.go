@@ -30,8 +30,9 @@ type journey struct {
 
 	hooks sync.Mutex // serialises the user's trace hooks with each other and with end; held while they run
 
-	mu      sync.Mutex // protects what follows
-	over    bool       // RoundTrip is about to return: no hook after this
+	mu      sync.Mutex    // protects what follows
+	over    bool          // RoundTrip is about to return: no hook after this
+	ending  chan struct{} // closed then; nil while nobody has asked for it
 	dials   int
 	dial    *dialState // the latest
 	gotAt   time.Time  // when the connection was obtained
@@ -72,6 +73,9 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	j.leave()
 	j.gotAt, j.conn, j.reused = time.Now(), i.Conn, i.Reused
 	c := connOf(i.Conn)
+	if c != nil && j.proxy != nil {
+		c.SetDeadline(time.Time{}) // the proxy has done its part
+	}
 	j.evicted = c != nil && !j.conns.use(c)
 	if c != nil && !j.evicted {
 		j.used = c
@@ -175,7 +179,28 @@ func (j *journey) arrived() {
 	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.finish()
+}
+
+// finish tells those who ask that the request is over. j.mu is held.
+func (j *journey) finish() {
+	if !j.over && j.ending != nil {
+		close(j.ending)
+	}
 	j.over = true
+}
+
+// ended returns a channel that is closed when the request is over.
+func (j *journey) ended() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.ending == nil {
+		j.ending = make(chan struct{})
+		if j.over {
+			close(j.ending)
+		}
+	}
+	return j.ending
 }
 
 // end stops the user's hooks and says how far the journey has come.
@@ -184,7 +209,7 @@ func (j *journey) end() snapshot {
 	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.over = true
+	j.finish()
 	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, gaveUp: j.gaveUp}
 	if j.body != nil {
 		s.sending = j.body.failure()
