@@ -78,7 +78,11 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	}
 	d, err := t.newDial(network, address, key, permit)
 	if err == nil {
-		err = j.begin(&d.state)
+		d.state.host = j.key
+		if j.proxy != nil {
+			d.state.proxy = address
+		}
+		err = j.begin(&d.state) // from here on the request may look at the state
 	}
 	if err != nil {
 		t.breaker.release(permit)
@@ -86,10 +90,6 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	}
 	d.user, d.journey = httptrace.ContextClientTrace(j.Context), j
 	d.deadline, _ = j.Deadline()
-	d.state.host = j.key
-	if j.proxy != nil {
-		d.state.proxy = address
-	}
 	if config != nil {
 		if config.ServerName == "" {
 			config.ServerName = d.host
