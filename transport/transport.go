@@ -172,7 +172,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	t.breaker.success(key, permit)
 	resp.Request = req
 	j.arrived()
-	resp.Body = newBody(resp.Body, j, cancel)
+	resp.Body = newBody(resp, j, cancel)
 	return resp, nil
 }
 
