@@ -25,11 +25,12 @@ type failure interface {
 // Errors of other origin are Canceled, Deadline or BadURL where the standard
 // library says so, and Other where it does not. KindOf(nil) is "".
 func KindOf(err error) Kind {
+	if err == nil {
+		return ""
+	}
 	var f failure
 	var u *url.Error
 	switch {
-	case err == nil:
-		return ""
 	case errors.As(err, &f):
 		return f.kind()
 	case errors.Is(err, context.Canceled):

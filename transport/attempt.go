@@ -11,19 +11,21 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
 
 // attempt connects to one address and, for https, shakes hands.
 func (d *dial) attempt(i int, a netip.AddrPort) {
+	defer d.t.wg.Done()
 	network := "tcp6"
 	if happyeyeballs.Of(a.Addr()) == happyeyeballs.IPv4 {
 		network = "tcp4"
 	}
-	ctx, cancel := context.WithDeadline(d.ctx, d.connecting.Add(d.t.opt.DialTimeout))
-	raw, err := d.t.dial(ctx, network, a.String())
-	cancel()
+	start := time.Now()
+	raw, err := d.connect(network, a.String())
+	took := time.Since(start)
 	if err == nil && raw == nil {
 		err = errors.New("the base transport's DialContext returned neither a connection nor an error")
 	}
@@ -31,7 +33,7 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 		d.events.post(event{attempt: i, addr: a, err: err})
 		return
 	}
-	d.events.post(event{attempt: i, addr: a, connected: true, repeated: retransmitted(raw)})
+	d.events.post(event{attempt: i, addr: a, connected: true, repeated: took >= soonestRepetition && retransmitted(raw)})
 	c := &conn{Conn: raw, addr: a}
 	if d.tls != nil {
 		c.tls = tls.Client(c, d.tls)
@@ -47,26 +49,57 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 	d.events.post(event{attempt: i, addr: a, conn: c, established: true})
 }
 
+// connect connects to one address, until the dial's end at most.
+func (d *dial) connect(network, address string) (net.Conn, error) {
+	deadline := d.end()
+	if !d.deadline.IsZero() && d.deadline.Before(deadline) {
+		deadline = d.deadline
+	}
+	if d.t.keepsDeadline() {
+		return d.t.dial(until{d.ctx, deadline}, network, address)
+	}
+	ctx, cancel := context.WithDeadline(d.ctx, deadline)
+	defer cancel()
+	return d.t.dial(ctx, network, address)
+}
+
+// keepsDeadline reports whether dial ends at its context's Deadline by
+// itself, as package net's does, without a timer that cancels the context.
+func (t *Transport) keepsDeadline() bool { return t.routes != nil }
+
+// until is a context with a deadline for those who look at it.
+type until struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c until) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// soonestRepetition is the time before which no SYN is sent again, however
+// the system is tuned: Linux's minimum for data.
+const soonestRepetition = 200 * time.Millisecond
+
 // conn is a connection that tells when it is closed.
 type conn struct {
 	net.Conn
-	addr    netip.AddrPort
-	tls     *tls.Conn // over this connection, if any
-	onClose func()    // set when the connection is handed out, nil before
-	closed  sync.Once // Conn
-	told    sync.Once // onClose, after that
+	addr   netip.AddrPort
+	tls    *tls.Conn  // over this connection, if any
+	limit  *connLimit // set when the connection is handed out, nil before
+	closed sync.Once  // Conn
+	told   sync.Once  // limit, after that
 
 	// connLimit.mu protects what follows.
 	users   int           // requests on it
-	idle    *list.Element // of connLimit.idle, while there are none
+	place   *list.Element // in connLimit.idle, once it has been idle
 	evicted bool          // closed by connLimit, or about to be
+	gone    bool          // closed, and its room given back
 }
 
 func (c *conn) Close() error {
 	err := net.ErrClosed
 	c.closed.Do(func() { err = c.Conn.Close() })
-	if c.onClose != nil {
-		c.told.Do(c.onClose)
+	if c.limit != nil {
+		c.told.Do(func() { c.limit.release(c) })
 	}
 	return err
 }
@@ -124,9 +157,14 @@ type mailbox struct {
 	events []event
 	closed bool
 	late   *atomic.Uint64
+	room   [4]event // for the events of most dials
 }
 
-func newMailbox() *mailbox { return &mailbox{ready: make(chan struct{}, 1)} }
+func newMailbox() *mailbox {
+	m := &mailbox{ready: make(chan struct{}, 1)}
+	m.events = m.room[:0]
+	return m
+}
 
 func (m *mailbox) post(ev event) {
 	m.mu.Lock()
@@ -150,6 +188,7 @@ func (m *mailbox) next() (ev event, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.events) == 0 {
+		m.events = m.room[:0]
 		return event{}, false
 	}
 	ev, m.events = m.events[0], m.events[1:]

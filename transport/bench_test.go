@@ -1,17 +1,27 @@
 package transport
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
 	"testing"
 	"time"
+
+	"github.com/hostwise-go/hostwise/dnscache"
+	"github.com/hostwise-go/hostwise/internal/simnet"
 )
+
+var page = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "a page") })
 
 // BenchmarkRoundTrip is a request over a kept-alive connection: net/http
 // alone, and with a Transport around it.
 func BenchmarkRoundTrip(b *testing.B) {
-	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "a page") }))
+	site := httptest.NewServer(page)
 	defer site.Close()
 	t, err := New(nil, &Options{MaxConns: -1, MaxConnsPerHost: -1})
 	if err != nil {
@@ -22,31 +32,125 @@ func BenchmarkRoundTrip(b *testing.B) {
 		name string
 		http.RoundTripper
 	}{{"nethttp", &http.Transport{MaxIdleConnsPerHost: 100}}, {"hostwise", t}} {
-		get := func(b *testing.B) {
-			req, err := http.NewRequest("GET", site.URL, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			resp, err := rt.RoundTrip(req)
-			if err != nil {
-				b.Fatal(err)
-			}
-			io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-		}
 		b.Run(rt.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				get(b)
+				fetch(b, rt, site.URL)
 			}
 		})
 		b.Run(rt.name+"/parallel", func(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					get(b)
+					fetch(b, rt, site.URL)
 				}
 			})
+		})
+	}
+}
+
+func fetch(b *testing.B, rt http.RoundTripper, url string) {
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+}
+
+// BenchmarkColdRequest is a request over a connection of its own to one
+// healthy host. The address variants differ in the dial alone; with a name
+// the cache takes part, and net/http is not compared.
+func BenchmarkColdRequest(b *testing.B) {
+	site := httptest.NewServer(page)
+	defer site.Close()
+	_, port, err := net.SplitHostPort(site.Listener.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	t := cold(b)
+	for _, bb := range []struct {
+		name, url string
+		http.RoundTripper
+	}{
+		{"nethttp/address", site.URL, &http.Transport{DisableKeepAlives: true}},
+		{"hostwise/address", site.URL, t},
+		{"hostwise/name", (&url.URL{Scheme: "http", Host: net.JoinHostPort("a.test", port)}).String(), t},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				fetch(b, bb, bb.url)
+			}
+		})
+	}
+}
+
+// cold is a Transport whose every request needs a connection of its own, and
+// that knows a.test to be 127.0.0.1.
+func cold(b *testing.B) *Transport {
+	n := simnet.New(1)
+	ns := n.ServeDNS("192.0.2.53:53")
+	ns.AddHost("a.test", 24*3600, netip.MustParseAddr("127.0.0.1"))
+	r, err := dnscache.New(&dnscache.Options{Servers: []string{"192.0.2.53"}, HostsFile: os.DevNull, Dial: n.DialContext})
+	if err != nil {
+		b.Fatal(err)
+	}
+	t, err := New(&http.Transport{DisableKeepAlives: true}, &Options{Resolver: r})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		t.Close()
+		r.Close()
+		ns.Close()
+	})
+	return t
+}
+
+// BenchmarkDial is the dial alone.
+func BenchmarkDial(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	t := cold(b)
+	for _, bb := range []struct {
+		name, address string
+		dial          dialFunc
+	}{
+		{"net/address", l.Addr().String(), (&net.Dialer{}).DialContext},
+		{"hostwise/address", l.Addr().String(), t.DialContext},
+		{"hostwise/name", net.JoinHostPort("a.test", port), t.DialContext},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c, err := bb.dial(context.Background(), "tcp", bb.address)
+				if err != nil {
+					b.Fatal(err)
+				}
+				io.Copy(io.Discard, c) // the other side closes first, and keeps the TIME_WAIT
+				c.Close()
+			}
 		})
 	}
 }

@@ -18,17 +18,25 @@ type body struct {
 	io.ReadCloser
 	j      *journey
 	cancel context.CancelCauseFunc
+	forget func() bool // that the end of the request's context ends the use of the connection; may be nil
 	once   sync.Once
 }
 
-// newBody wraps b, keeping the Writer of a 101 response, and what is no body.
-func newBody(b io.ReadCloser, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
+// newBody wraps the body of r, keeping the Writer of a 101 response, and what
+// is no body.
+func newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
+	b := r.Body
 	if b == http.NoBody {
 		cancel(errBodyDone)
 		j.done()
 		return b
 	}
 	w := &body{ReadCloser: b, j: j, cancel: cancel}
+	if r.ProtoMajor == 2 && j.Done() != nil {
+		// A body that nobody closes: net/http resets the stream, and the
+		// connection remains. That of HTTP/1 it closes.
+		w.forget = context.AfterFunc(j.Context, j.done)
+	}
 	if rw, ok := b.(io.Writer); ok {
 		return struct {
 			*body
@@ -83,6 +91,9 @@ func (b *body) Close() error {
 func (b *body) done() {
 	b.once.Do(func() {
 		b.cancel(errBodyDone)
+		if b.forget != nil {
+			b.forget()
+		}
 		b.j.done()
 	})
 }

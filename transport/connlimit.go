@@ -19,9 +19,9 @@ type connLimit struct {
 	slots chan struct{} // nil: no bound
 	open  atomic.Int64
 
-	mu      sync.Mutex // protects what follows, and the conns' users and idle
+	mu      sync.Mutex // protects what follows, and the conns' users, place, evicted and gone
 	waiting int        // dials in acquire
-	idle    list.List  // of *conn, the least recently used first
+	idle    list.List  // of *conn that have been idle, the last to become so at the back; some are in use again
 	closed  bool       // no connection is kept any longer
 }
 
@@ -33,25 +33,37 @@ func newConnLimit(n int) *connLimit {
 	return l
 }
 
-// acquire waits for room for one more connection.
-func (l *connLimit) acquire(ctx context.Context, closing <-chan struct{}) error {
+// acquire waits for room for one more connection, as long as it is wanted.
+func (l *connLimit) acquire(ctx context.Context, unwanted, closing <-chan struct{}) error {
+	if l.tryAcquire() {
+		return nil
+	}
+	l.wait(+1)
+	defer l.wait(-1)
+	select {
+	case l.slots <- struct{}{}:
+	case <-ctx.Done():
+		return failure.Context(ctx)
+	case <-unwanted:
+		return context.Canceled
+	case <-closing:
+		return errClosed
+	}
+	l.open.Add(1)
+	return nil
+}
+
+// tryAcquire takes room for one more connection, if there is some.
+func (l *connLimit) tryAcquire() bool {
 	if l.slots != nil {
 		select {
 		case l.slots <- struct{}{}:
 		default:
-			l.wait(+1)
-			defer l.wait(-1)
-			select {
-			case l.slots <- struct{}{}:
-			case <-ctx.Done():
-				return failure.Context(ctx)
-			case <-closing:
-				return errClosed
-			}
+			return false
 		}
 	}
 	l.open.Add(1)
-	return nil
+	return true
 }
 
 // wait counts those who wait, and makes room for one more.
@@ -59,9 +71,10 @@ func (l *connLimit) wait(n int) {
 	l.mu.Lock()
 	l.waiting += n
 	var victim *conn
-	if front := l.idle.Front(); n > 0 && front != nil {
-		victim = l.idle.Remove(front).(*conn)
-		victim.idle, victim.evicted = nil, true
+	for e := l.idle.Front(); n > 0 && victim == nil && e != nil; e = e.Next() {
+		if c := e.Value.(*conn); c.users == 0 && !c.evicted {
+			victim, c.evicted = c, true
+		}
 	}
 	l.mu.Unlock()
 	if victim != nil {
@@ -72,9 +85,10 @@ func (l *connLimit) wait(n int) {
 // release gives back the room of a connection that was closed.
 func (l *connLimit) release(c *conn) {
 	l.mu.Lock()
-	if c.idle != nil {
-		l.idle.Remove(c.idle)
-		c.idle = nil
+	c.gone = true
+	if c.place != nil {
+		l.idle.Remove(c.place)
+		c.place = nil
 	}
 	l.mu.Unlock()
 	l.giveBack()
@@ -97,10 +111,6 @@ func (l *connLimit) use(c *conn) bool {
 		return false
 	}
 	c.users++
-	if c.idle != nil {
-		l.idle.Remove(c.idle)
-		c.idle = nil
-	}
 	return true
 }
 
@@ -108,13 +118,14 @@ func (l *connLimit) use(c *conn) bool {
 func (l *connLimit) leave(c *conn) {
 	l.mu.Lock()
 	c.users--
-	unused := c.users == 0
 	switch {
-	case !unused:
-	case l.waiting == 0 && !l.closed:
-		c.idle = l.idle.PushBack(c)
-	default:
+	case c.users > 0, c.gone:
+	case l.waiting > 0 || l.closed:
 		c.evicted = true
+	case c.place == nil:
+		c.place = l.idle.PushBack(c)
+	default:
+		l.idle.MoveToBack(c.place)
 	}
 	evicted := c.evicted
 	l.mu.Unlock()
@@ -131,11 +142,11 @@ func (l *connLimit) close() {
 	l.closed = true
 	var unused []*conn
 	for e := l.idle.Front(); e != nil; e = e.Next() {
-		c := e.Value.(*conn)
-		c.idle, c.evicted = nil, true
-		unused = append(unused, c)
+		if c := e.Value.(*conn); c.users == 0 {
+			c.evicted = true
+			unused = append(unused, c)
+		}
 	}
-	l.idle.Init()
 	l.mu.Unlock()
 	for _, c := range unused {
 		c.Close()

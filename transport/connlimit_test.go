@@ -31,13 +31,12 @@ func inLimit(t *testing.T, n int, f func(l *limitTest)) {
 // dial waits for room and makes a connection that a request uses.
 func (l *limitTest) dial() *conn {
 	l.Helper()
-	if err := l.acquire(context.Background(), l.closing); err != nil {
+	if err := l.acquire(context.Background(), nil, l.closing); err != nil {
 		l.Fatal(err)
 	}
 	near, far := net.Pipe()
 	l.Cleanup(func() { far.Close() })
-	c := &conn{Conn: near}
-	c.onClose = func() { l.release(c) }
+	c := &conn{Conn: near, limit: l.connLimit}
 	l.use(c)
 	return c
 }
@@ -56,7 +55,7 @@ func TestConnLimit_WaitsForRoom(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
-		if err := l.acquire(ctx, l.closing); err != context.DeadlineExceeded || time.Since(start) != 100*time.Millisecond {
+		if err := l.acquire(ctx, nil, l.closing); err != context.DeadlineExceeded || time.Since(start) != 100*time.Millisecond {
 			t.Errorf("a third one: %v after %v, want a time-out after 100ms", err, time.Since(start))
 		}
 		time.AfterFunc(50*time.Millisecond, func() {
@@ -71,7 +70,7 @@ func TestConnLimit_WaitsForRoom(t *testing.T) {
 			t.Errorf("%d connections counted, want 2", got)
 		}
 		time.AfterFunc(time.Second, func() { close(l.closing) })
-		if err := l.acquire(context.Background(), l.closing); !errors.Is(err, net.ErrClosed) {
+		if err := l.acquire(context.Background(), nil, l.closing); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("after Close: %v, want net.ErrClosed", err)
 		}
 	})
@@ -111,6 +110,23 @@ func TestConnLimit_WhoWaitsGetsTheNextIdleOne(t *testing.T) {
 	})
 }
 
+// net/http may close a connection before the request is done with it.
+func TestConnLimit_ClosedConnectionDoesNotCountAsIdle(t *testing.T) {
+	inLimit(t, 2, func(l *limitTest) {
+		gone, idle := l.dial(), l.dial()
+		gone.Close()
+		l.leave(gone)
+		l.leave(idle)
+		l.dial()
+		l.isClosed(idle, false)
+		l.dial() // for which nothing but idle can make room
+		l.isClosed(idle, true)
+		if got := l.idle.Len(); got != 0 {
+			t.Errorf("%d connections kept in mind, want 0", got)
+		}
+	})
+}
+
 func TestConnLimit_NothingIsKeptAfterClose(t *testing.T) {
 	inLimit(t, 2, func(l *limitTest) {
 		c, idle := l.dial(), l.dial()
@@ -129,7 +145,7 @@ func TestConnLimit_NothingIsKeptAfterClose(t *testing.T) {
 func TestConnLimit_None(t *testing.T) {
 	l := newConnLimit(0)
 	for range 10_000 {
-		if err := l.acquire(context.Background(), nil); err != nil {
+		if err := l.acquire(context.Background(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -187,38 +186,6 @@ func TestUpgrade_BodyIsAWriter(t *testing.T) {
 			})
 		})
 	}
-}
-
-// frame writes an HTTP/2 frame on stream 0: RFC 9113, section 4.1.
-func frame(w io.Writer, kind byte, payload []byte) {
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
-	w.Write(append(append(b, 0, 0, 0, 0, 0), payload...))
-}
-
-// A server that sends GOAWAY on every connection, having processed nothing,
-// has net/http try for ever.
-func TestHTTP2_GoAwayCostsThreeDials(t *testing.T) {
-	base, cert := anyHost(t)
-	inWorld(t, base, transport.Options{}, func(w *world) {
-		w.host("a.test", "192.0.2.1")
-		config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}
-		w.accept("192.0.2.1:443", func(raw net.Conn) {
-			defer raw.Close()
-			c := tls.Server(raw, config)
-			io.ReadFull(c, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
-			frame(c, 4, nil)             // SETTINGS
-			frame(c, 7, make([]byte, 8)) // GOAWAY, last stream 0, NO_ERROR
-			io.Copy(io.Discard, c)       // until the client closes
-		})
-		err := w.fails("https://a.test/", hostwise.TooManyDials, hostwise.PhaseRequest)
-		var e *hostwise.RequestError
-		if !errors.As(err, &e) || e.Host != "a.test:443" {
-			t.Errorf("err = %v, want a RequestError of a.test:443", err)
-		}
-		if got := w.dials("192.0.2.1"); got != 3 {
-			t.Errorf("%d dials, want 3", got)
-		}
-	})
 }
 
 // A resolverFunc is a resolver that knows nothing of this module.

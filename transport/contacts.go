@@ -25,8 +25,8 @@ type contact struct {
 	news    chan struct{} // closed, and replaced, at each change
 }
 
-// enter waits until d may dial. It fails when its context ends first, or
-// when the host's breaker trips meanwhile.
+// enter waits until d may dial. It fails when its context ends first, when
+// it is no longer wanted, or when the host's breaker trips meanwhile.
 func (c *contacts) enter(ctx context.Context, d *dial) (leave func(), err error) {
 	for {
 		if d.permit != nil || d.t.history.Reached(d.key) {
@@ -51,6 +51,8 @@ func (c *contacts) enter(ctx context.Context, d *dial) (leave func(), err error)
 		case <-news:
 		case <-ctx.Done():
 			err = failure.Context(ctx)
+		case <-d.unwanted():
+			err = context.Canceled
 		case <-d.t.closing:
 			err = errClosed
 		}

@@ -39,11 +39,7 @@ func (t *Transport) DialContext(ctx context.Context, network, address string) (n
 		return nil, err
 	}
 	d.deadline, _ = ctx.Deadline()
-	d.trace = func(run func(*httptrace.ClientTrace)) {
-		if user := httptrace.ContextClientTrace(ctx); user != nil {
-			run(user)
-		}
-	}
+	d.user = httptrace.ContextClientTrace(ctx)
 	conn, err := d.run(ctx)
 	if err == nil {
 		t.breaker.success(key, permit)
@@ -82,18 +78,18 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	}
 	d, err := t.newDial(network, address, key, permit)
 	if err == nil {
-		err = j.begin(d.state)
+		d.state.host = j.key
+		if j.proxy != nil {
+			d.state.proxy = address
+		}
+		err = j.begin(&d.state) // from here on the request may look at the state
 	}
 	if err != nil {
 		t.breaker.release(permit)
 		return nil, err
 	}
-	d.trace = j.hook
+	d.user, d.journey = httptrace.ContextClientTrace(j.Context), j
 	d.deadline, _ = j.Deadline()
-	d.state.host = j.key
-	if j.proxy != nil {
-		d.state.proxy = address
-	}
 	if config != nil {
 		if config.ServerName == "" {
 			config.ServerName = d.host
@@ -108,6 +104,7 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	case err != nil:
 	case j.proxy != nil:
 		t.breaker.success(key, permit)
+		conn.SetDeadline(d.negotiated())
 	case j.isOver(): // a connection in time for nobody says nothing of answers
 		t.breaker.release(permit)
 		if c := connOf(conn); c != nil {
@@ -132,9 +129,10 @@ type dial struct {
 	key      string  // the breaker's, the memory's
 	permit   *permit // the breaker's
 	deadline time.Time
-	tls      *tls.Config // nil: no handshake
-	trace    func(func(*httptrace.ClientTrace))
-	state    *dialState
+	tls      *tls.Config            // nil: no handshake
+	user     *httptrace.ClientTrace // may be nil
+	journey  *journey               // of the request; nil: it was the user who called DialContext
+	state    dialState
 
 	start       time.Time
 	plan        happyeyeballs.Plan
@@ -147,6 +145,7 @@ type dial struct {
 	resolutions []Resolution
 	events      *mailbox
 	ctx         context.Context // of the attempts
+	running     int             // of these
 	answers     [2][]netip.Addr
 	errs        [2]*hostwise.DNSError
 	leave       func()    // set once it is this dial's turn to connect
@@ -167,11 +166,12 @@ func (t *Transport) newDial(network, address, key string, p *permit) (*dial, err
 	}
 	now := time.Now()
 	literal, _ := netip.ParseAddr(host)
-	return &dial{
+	d := &dial{
 		t: t, network: network, host: host, literal: literal, port: uint16(port), key: key, permit: p, start: now, winner: -1,
-		trace: func(func(*httptrace.ClientTrace)) {},
-		state: &dialState{host: key, name: host, start: now},
-	}, nil
+		state: dialState{host: key, name: host, start: now},
+	}
+	d.state.attempts = d.state.room[:0]
+	return d, nil
 }
 
 // run dials and settles the account.
@@ -211,21 +211,45 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	return won, nil
 }
 
+// negotiated is when a new connection to a proxy must have become one to the
+// host: CONNECT has only a long time-out in net/http, and SOCKS has none.
+func (d *dial) negotiated() time.Time {
+	end := time.Now().Add(d.t.opt.DialTimeout + d.t.opt.TLSHandshakeTimeout)
+	if !d.deadline.IsZero() && d.deadline.Before(end) {
+		return d.deadline
+	}
+	return end
+}
+
 // takeTurn waits for what bounds the connections, between resolving and
-// connecting.
+// connecting. It fails if nobody waits for the dial any more: net/http does
+// not tell it, and so would have it wait and connect.
 func (d *dial) takeTurn(ctx context.Context) error {
 	d.state.wait()
+	if d.journey != nil && d.journey.isOver() {
+		return d.state.interrupted(context.Canceled)
+	}
 	leave, err := d.t.contacts.enter(ctx, d)
 	if err != nil {
 		return err
 	}
 	d.state.queue()
-	if err := d.t.conns.acquire(ctx, d.t.closing); err != nil {
-		leave()
-		return d.state.interrupted(err)
+	if !d.t.conns.tryAcquire() {
+		if err := d.t.conns.acquire(ctx, d.unwanted(), d.t.closing); err != nil {
+			leave()
+			return d.state.interrupted(err)
+		}
 	}
 	d.leave = leave
 	return nil
+}
+
+// unwanted is closed when the request is over; nil if there is none.
+func (d *dial) unwanted() <-chan struct{} {
+	if d.journey == nil {
+		return nil
+	}
+	return d.journey.ended()
 }
 
 // settle charges a failed dial, or gives back its permit.
@@ -269,7 +293,7 @@ func (d *dial) fairShare(err error) bool {
 // raceAddresses resolves and connects: the happyeyeballs.Race decides, this
 // loop acts.
 func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
-	attempts, cancel := context.WithCancel(withoutTrace{ctx})
+	attempts, cancel := context.WithCancel(detached{ctx})
 	d.events = newMailbox()
 	defer func() {
 		if d.winner >= 0 {
@@ -279,7 +303,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 		}
 	}()
 	defer cancel()
-	d.ctx = attempts
+	d.ctx, d.running = attempts, 0
 	if d.literal.IsValid() {
 		r = nil // it is this family or none
 	}
@@ -317,8 +341,12 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	})
 	defer d.resolve(ctx, config.Without)()
 
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	var timer *time.Timer // nil as long as there is no need for one
+	defer func() {
+		if timer != nil {
+			timer.Stop()
+		}
+	}()
 	for {
 		now := time.Now()
 		if d.leave == nil && d.race.Ready(now) {
@@ -331,9 +359,14 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 		if d.lost(now) {
 			return nil, d.failed()
 		}
-		timer.Stop()
+		var due <-chan time.Time
 		if !wake.IsZero() {
-			timer.Reset(wake.Sub(now))
+			if timer == nil {
+				timer = time.NewTimer(wake.Sub(now))
+			} else {
+				timer.Reset(wake.Sub(now))
+			}
+			due = timer.C
 		}
 		select {
 		case <-d.events.ready:
@@ -346,7 +379,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 					return conn, err
 				}
 			}
-		case <-timer.C:
+		case <-due:
 		case <-ctx.Done():
 			return nil, d.state.interrupted(failure.Context(ctx))
 		case <-d.t.closing:
@@ -370,15 +403,21 @@ func (d *dial) startAttempts(now time.Time) (wake time.Time) {
 		}
 		d.startAttempt(addr, hedge, now)
 	}
-	if end := d.connecting.Add(d.t.opt.DialTimeout); !d.connecting.IsZero() && now.Before(end) && (wake.IsZero() || end.Before(wake)) {
+	if d.connecting.IsZero() || d.running > 0 && d.t.keepsDeadline() { // then the attempts themselves tell
+		return wake
+	}
+	if end := d.end(); now.Before(end) && (wake.IsZero() || end.Before(wake)) {
 		wake = end
 	}
 	return wake
 }
 
+// end is when connecting must be done with, once it has begun.
+func (d *dial) end() time.Time { return d.connecting.Add(d.t.opt.DialTimeout) }
+
 // overtime reports whether no attempt may start any more.
 func (d *dial) overtime(now time.Time) bool {
-	return !d.connecting.IsZero() && !now.Before(d.connecting.Add(d.t.opt.DialTimeout))
+	return !d.connecting.IsZero() && !now.Before(d.end())
 }
 
 // lost reports whether the race can no longer be won.
@@ -418,6 +457,7 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	a := netip.AddrPortFrom(addr, d.port)
 	state := attemptState{Attempt: hostwise.Attempt{Addr: a}, delay: d.race.Delay(), from: d.delayFrom, hedge: hedge}
 	i := d.state.started(state, now)
+	d.running++
 	d.t.counters.attempts.Add(1)
 	if hedge {
 		d.t.budget.hedges.Add(1)
@@ -427,7 +467,20 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 			u.ConnectStart("tcp", a.String())
 		}
 	})
-	d.t.start(func() { d.attempt(i, a) })
+	if d.t.begin() {
+		go d.attempt(i, a)
+	}
+}
+
+// trace calls one of the user's hooks, if there are any.
+func (d *dial) trace(run func(*httptrace.ClientTrace)) {
+	switch {
+	case d.user == nil:
+	case d.journey != nil:
+		d.journey.hook(d.user, run)
+	default:
+		run(d.user)
+	}
 }
 
 // announce tells the user's trace what was resolved, once.
@@ -476,9 +529,10 @@ func (d *dial) handle(ev event) (*conn, error) {
 		d.connectDone(ev.addr, nil)
 		return nil, nil
 	case ev.err == nil:
-		ev.conn.onClose = func() { d.t.conns.release(ev.conn) }
+		ev.conn.limit = d.t.conns
 		return ev.conn, nil
 	}
+	d.running--
 	if phase := d.state.failed(ev.attempt, ev.err, now); phase == hostwise.PhaseConnect {
 		d.connectDone(ev.addr, ev.err)
 	}
@@ -502,15 +556,24 @@ func (d *dial) answered(ev event, now time.Time) {
 	f := ev.family
 	d.note(f, ev, now)
 	d.errs[f] = asDNSError(d.host, ev.err)
-	for _, a := range ev.addrs {
+	d.answers[f] = happyeyeballs.Sort(d.allowed(ev.addrs), d.t.routes.source)
+	d.race.Answer(now, f, d.answers[f])
+}
+
+// allowed returns those of addrs that may be dialled.
+func (d *dial) allowed(addrs []netip.Addr) []netip.Addr {
+	if !d.t.opt.PublicOnly {
+		return addrs
+	}
+	var list []netip.Addr
+	for _, a := range addrs {
 		if rule := d.t.denies(a); rule != "" {
 			d.denied = &hostwise.DeniedError{Host: d.state.host, Addr: a, Rule: rule}
 			continue
 		}
-		d.answers[f] = append(d.answers[f], a)
+		list = append(list, a)
 	}
-	d.answers[f] = happyeyeballs.Sort(d.answers[f], d.t.routes.source)
-	d.race.Answer(now, f, d.answers[f])
+	return list
 }
 
 // failed is the error of a race without a winner.

@@ -30,8 +30,9 @@ type journey struct {
 
 	hooks sync.Mutex // serialises the user's trace hooks with each other and with end; held while they run
 
-	mu      sync.Mutex // protects what follows
-	over    bool       // RoundTrip is about to return: no hook after this
+	mu      sync.Mutex    // protects what follows
+	over    bool          // RoundTrip is about to return: no hook after this
+	ending  chan struct{} // closed then; nil while nobody has asked for it
 	dials   int
 	dial    *dialState // the latest
 	gotAt   time.Time  // when the connection was obtained
@@ -72,6 +73,9 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	j.leave()
 	j.gotAt, j.conn, j.reused = time.Now(), i.Conn, i.Reused
 	c := connOf(i.Conn)
+	if c != nil && j.proxy != nil {
+		c.SetDeadline(time.Time{}) // the proxy has done its part
+	}
 	j.evicted = c != nil && !j.conns.use(c)
 	if c != nil && !j.evicted {
 		j.used = c
@@ -137,16 +141,18 @@ const (
 // errGaveUp is the cause of a request context that giveUpTimer ended.
 var errGaveUp = errors.New("gave up shortly before the deadline")
 
-// giveUpTimer ends the request shortly before its deadline, when no headers
-// have come by then. It returns nil when there is no deadline.
-func (j *journey) giveUpTimer(cancel context.CancelCauseFunc) *time.Timer {
+// begun returns the context of the inner round trip. If there is a deadline,
+// giveUp ends it shortly before, when no headers have come by then; else
+// giveUp is nil, and the request's own context is all that ends it.
+func (j *journey) begun() (_ context.Context, _ context.CancelCauseFunc, giveUp *time.Timer) {
 	deadline, ok := j.Deadline()
 	if !ok {
-		return nil
+		return j.traced(), func(error) {}, nil
 	}
+	ctx, cancel := context.WithCancelCause(j.traced())
 	left := time.Until(deadline)
 	lead := min(max(leastLead, left/leadShare), left/2)
-	return time.AfterFunc(left-lead, func() {
+	return ctx, cancel, time.AfterFunc(left-lead, func() {
 		j.mu.Lock()
 		j.gaveUp = true
 		j.mu.Unlock()
@@ -167,13 +173,43 @@ type snapshot struct {
 	sending   error         // the request's own body failed with this
 }
 
+// arrived stops the user's hooks.
+func (j *journey) arrived() {
+	j.hooks.Lock()
+	defer j.hooks.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.finish()
+}
+
+// finish tells those who ask that the request is over. j.mu is held.
+func (j *journey) finish() {
+	if !j.over && j.ending != nil {
+		close(j.ending)
+	}
+	j.over = true
+}
+
+// ended returns a channel that is closed when the request is over.
+func (j *journey) ended() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.ending == nil {
+		j.ending = make(chan struct{})
+		if j.over {
+			close(j.ending)
+		}
+	}
+	return j.ending
+}
+
 // end stops the user's hooks and says how far the journey has come.
 func (j *journey) end() snapshot {
 	j.hooks.Lock()
 	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.over = true
+	j.finish()
 	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, gaveUp: j.gaveUp}
 	if j.body != nil {
 		s.sending = j.body.failure()
@@ -211,11 +247,7 @@ func (j *journey) isOver() bool {
 
 // hook runs one of the user's trace hooks, if the request still waits for a
 // connection.
-func (j *journey) hook(run func(*httptrace.ClientTrace)) {
-	user := httptrace.ContextClientTrace(j.Context)
-	if user == nil {
-		return
-	}
+func (j *journey) hook(user *httptrace.ClientTrace, run func(*httptrace.ClientTrace)) {
 	j.hooks.Lock()
 	defer j.hooks.Unlock()
 	j.mu.Lock()
@@ -237,6 +269,15 @@ func (c withoutTrace) Value(key any) any {
 	}
 	return c.Context.Value(key)
 }
+
+// detached is a context that has values, without httptrace's hooks, and never
+// ends: its dial ends the attempts.
+type detached struct{ context.Context }
+
+func (detached) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (detached) Done() <-chan struct{}       { return nil }
+func (detached) Err() error                  { return nil }
+func (c detached) Value(key any) any         { return withoutTrace(c).Value(key) }
 
 // chosenProxy is the inner transport's Proxy: the choice has been made.
 func chosenProxy(r *http.Request) (*url.URL, error) {

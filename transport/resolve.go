@@ -48,18 +48,18 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 			}
 			events.post(event{answer: true, family: f, addrs: addrs, err: err})
 		})
-		d.state.resolve(s.Asked)
+		d.state.resolve(s)
 		return s.Stop
 	}
 	d.state.resolve(nil)
-	ctx, cancel := context.WithTimeout(withoutTrace{ctx}, d.t.opt.DialTimeout)
+	lookups, cancel := context.WithTimeout(withoutTrace{ctx}, d.t.opt.DialTimeout)
 	events := d.events
 	for f, left := range without {
 		if left {
 			continue
 		}
 		d.t.start(func() {
-			addrs, err := d.t.resolver.LookupNetIP(ctx, networks[f], d.host)
+			addrs, err := d.t.resolver.LookupNetIP(lookups, networks[f], d.host)
 			events.post(event{answer: true, family: happyeyeballs.Family(f), addrs: addrs, err: err})
 		})
 	}
@@ -75,11 +75,15 @@ func (t *Transport) knowsNoData() bool {
 
 // asDNSError makes a typed error of a foreign resolver's.
 func asDNSError(host string, err error) *hostwise.DNSError {
+	if err == nil {
+		return nil
+	}
+	if own, ok := err.(*hostwise.DNSError); ok {
+		return own
+	}
 	var own *hostwise.DNSError
 	var std *net.DNSError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &std):

@@ -22,9 +22,10 @@ type dialState struct {
 
 	mu        sync.Mutex // protects what follows
 	resolving bool
-	queued    bool            // waits for room for one more connection
-	asked     func() []string // the nameservers asked
+	queued    bool  // waits for room for one more connection
+	asked     asker // of the nameservers; may be nil
 	attempts  []attemptState
+	room      [1]attemptState // for the attempts of most dials
 	done      bool
 	err       error
 }
@@ -37,7 +38,10 @@ type attemptState struct {
 	hedge   bool
 }
 
-func (s *dialState) resolve(asked func() []string) {
+// An asker knows the nameservers whose answer is awaited.
+type asker interface{ Asked() []string }
+
+func (s *dialState) resolve(asked asker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resolving, s.asked = true, asked
@@ -130,7 +134,7 @@ func (s *dialState) interrupted(err error) error {
 	if len(s.attempts) == 0 && s.resolving && s.proxy == "" {
 		e := &hostwise.DNSError{Host: s.name, Kind: contextKind(err, hostwise.DNSTimeout), Err: err}
 		if s.asked != nil {
-			e.Asked = s.asked()
+			e.Asked = s.asked.Asked()
 		}
 		return e
 	}

@@ -137,8 +137,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, down
 	}
 	j := &journey{Context: ctx, key: key, permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
-	own, cancel := context.WithCancelCause(j.traced())
-	giveUp := j.giveUpTimer(cancel)
+	own, cancel, giveUp := j.begun()
 	r := req.WithContext(own)
 	if req.Body != nil && req.Body != http.NoBody {
 		j.body = &requestBody{ReadCloser: req.Body}
@@ -172,8 +171,8 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	t.breaker.success(key, permit)
 	resp.Request = req
-	j.end()
-	resp.Body = newBody(resp.Body, j, cancel)
+	j.arrived()
+	resp.Body = newBody(resp, j, cancel)
 	return resp, nil
 }
 
@@ -224,11 +223,23 @@ func (t *Transport) Close() error {
 
 // start runs f on a goroutine that Close waits for; after Close, not at all.
 func (t *Transport) start(f func()) {
+	if t.begin() {
+		go func() {
+			defer t.wg.Done()
+			f()
+		}()
+	}
+}
+
+// begin reports whether a goroutine may begin. It ends with t.wg.Done.
+func (t *Transport) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed() == nil {
-		t.wg.Go(f)
+	if t.closed() != nil {
+		return false
 	}
+	t.wg.Add(1)
+	return true
 }
 
 // closed returns an error once Close was called.
