@@ -78,7 +78,7 @@ func RetryAt(err error) time.Time {
 // EDE is an extended DNS error: RFC 8914.
 type EDE struct {
 	Code uint16
-	Text string // the server's EXTRA-TEXT, possibly empty
+	Text string // the server's EXTRA-TEXT as it came, possibly empty
 }
 
 // DNSError says that a name did not resolve.
@@ -107,7 +107,7 @@ func (e *DNSError) Error() string {
 	for _, x := range e.EDE {
 		fmt.Fprintf(&b, " (EDE %d", x.Code)
 		if x.Text != "" {
-			b.WriteString(": " + x.Text)
+			b.WriteString(": " + foreign(x.Text))
 		}
 		b.WriteString(")")
 	}

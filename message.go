@@ -3,6 +3,10 @@ package hostwise
 import (
 	"log/slog"
 	"net/netip"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The pieces that the six types' messages and trees are made of.
@@ -26,6 +30,25 @@ func suffix(k Kind, err error) string {
 		return ""
 	}
 	return " (" + err.Error() + ")"
+}
+
+// maxForeign is how many bytes of another's text a message takes in.
+const maxForeign = 200
+
+// foreign is a text that somebody else has chosen: cut to a length, and quoted
+// if it is not plain, so that it cannot pass for another line of a log.
+func foreign(s string) string {
+	if len(s) > maxForeign {
+		n := maxForeign
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n] + "..."
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 func at(a netip.AddrPort) string {

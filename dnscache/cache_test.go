@@ -191,6 +191,15 @@ func TestEntry_KeepsErrors(t *testing.T) {
 	}
 }
 
+// A text that is too long is not cut within a character.
+func TestEntry_CutsTextsBetweenCharacters(t *testing.T) {
+	e := &hostwise.DNSError{Kind: hostwise.DNSServFail, EDE: []hostwise.EDE{{Code: 22, Text: "x" + strings.Repeat("é", 40)}}}
+	got, _ := unpackError("a.test", packError(&record{err: e}))
+	if want := "x" + strings.Repeat("é", 23); got.EDE[0].Text != want {
+		t.Errorf("%q, want %q", got.EDE[0].Text, want)
+	}
+}
+
 func TestEntry_EveryKindOfAnAnswerHasANumber(t *testing.T) {
 	for _, k := range []hostwise.Kind{
 		hostwise.DNSNXDomain, hostwise.DNSNoData, hostwise.DNSServFail, hostwise.DNSRefused, hostwise.DNSFormErr, hostwise.DNSLame, hostwise.DNSBogus,

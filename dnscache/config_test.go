@@ -163,6 +163,17 @@ func TestSearch(t *testing.T) {
 	})
 }
 
+func TestSearch_Forget(t *testing.T) {
+	confWorld(t, "nameserver 192.0.2.53\nsearch one.test two.test\n", func(w *world, _ func(string)) {
+		w.host("db.two.test", 300, "192.0.2.1")
+		w.gets("ip4", "db", 2*rtt, "192.0.2.1")
+		w.r.Forget("DB")
+		w.gets("ip4", "db", 2*rtt, "192.0.2.1")
+		w.r.Forget("db.") // rooted: another name
+		w.gets("ip4", "db", 0, "192.0.2.1")
+	})
+}
+
 // What goes for a lookup goes for a subscription.
 func TestSearch_Subscribe(t *testing.T) {
 	confWorld(t, "nameserver 192.0.2.53\nsearch one.test two.test\n", func(w *world, _ func(string)) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/hostwise-go/hostwise"
@@ -256,9 +257,14 @@ func packError(rec *record) []byte {
 	return b
 }
 
+// appendText appends s behind its length, cut to a number of bytes, but not
+// within a character.
 func appendText(b []byte, s string, most int) []byte {
-	s = s[:min(len(s), most)]
-	return append(append(b, byte(len(s))), s...)
+	n := min(len(s), most)
+	for n > 0 && n < len(s) && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return append(append(b, byte(n)), s[:n]...)
 }
 
 // unpackError is the reverse of packError.

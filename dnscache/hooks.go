@@ -12,7 +12,8 @@ import (
 // time, with no lock held, and must not block.
 type Hooks struct {
 	// QueryDone is called once for each message to a nameserver, when its
-	// reply has come, or it has failed, or nobody waits for it any more.
+	// reply has come, or it has failed, or nobody waits for it any more. One
+	// that probes a silent server may be given up some time after its lookup.
 	QueryDone func(QueryDone)
 
 	// LookupDone is called once for each name and family that nameservers

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,4 +101,34 @@ func TestHooks(t *testing.T) {
 			"query c.test ip4 to 192.0.2.53:53: rcode 0, no reply after 100ms",
 			"lookup c.test ip4: [] no caller for 0s after 100ms, 1 queries, 0 callers, refresh false, stale false")
 	})
+}
+
+// Every message is reported once, be it a probe that gets no reply.
+func TestHooks_EachQueryOnce(t *testing.T) {
+	for _, wait := range []time.Duration{0, 20 * time.Second} { // Close takes what is still open, or time has
+		var done, silent atomic.Uint64
+		inWorld(t, 2, dnscache.Options{Hooks: dnscache.Hooks{QueryDone: func(q dnscache.QueryDone) {
+			done.Add(1)
+			if q.Err == dnscache.ErrNoReply {
+				silent.Add(1)
+			}
+		}}}, func(w *world) {
+			w.servers[0].SetSilent(true)
+			for _, h := range names(30) {
+				w.host(h, 300, "192.0.2.1")
+				w.r.LookupNetIP(context.Background(), "ip4", h)
+				time.Sleep(time.Second)
+			}
+			time.Sleep(wait)
+			if wait == 0 {
+				w.r.Close()
+			}
+			if got, want := done.Load(), w.r.Stats().Queries; got != want {
+				t.Errorf("QueryDone was called %d times, want once for each of %d messages", got, want)
+			}
+			if got, want := silent.Load(), uint64(len(w.servers[0].Queries())); got != want || want < 5 {
+				t.Errorf("%d without a reply, want %d, those to the silent server, five at least", got, want)
+			}
+		})
+	}
 }

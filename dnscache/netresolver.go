@@ -165,7 +165,6 @@ func (r *Resolver) relay(ctx context.Context, query []byte) (reply []byte, err e
 func (r *Resolver) relayTo(ctx context.Context, s *server, query []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
-	r.counters.queries.Add(1)
 	if s.protocol == overHTTPS {
 		reply, _, err := s.https.exchange(ctx, query)
 		return reply, err

@@ -61,6 +61,7 @@ func TestNetResolver(t *testing.T) {
 				t.Errorf("%s: %v, want not found %v, temporary %v", host, err, want.IsNotFound, want.IsTemporary)
 			}
 		}
+		queries := w.r.Stats().Queries
 		took("MX", rtt, func() {
 			if mx, err := std.LookupMX(ctx, "a.test"); err != nil || len(mx) != 1 || mx[0].Host != "mx.a.test." {
 				t.Errorf("LookupMX = %v, %v", mx, err)
@@ -71,6 +72,9 @@ func TestNetResolver(t *testing.T) {
 				t.Errorf("LookupTXT = %v, %v", txt, err)
 			}
 		})
+		if got := w.r.Stats().Queries; got != queries {
+			t.Errorf("%d queries that have no hook were counted", got-queries)
+		}
 		w.servers[0].SetSilent(true)
 		took("MX, the first server dead", 2*time.Second+rtt, func() {
 			if _, err := std.LookupMX(ctx, "a.test"); err != nil {

@@ -139,10 +139,12 @@ func (r *Resolver) AppendNetIP(ctx context.Context, dst []netip.Addr, network, h
 	return r.append(ctx, dst, network, host, &coalesced)
 }
 
-// Forget removes what the cache knows of host, so that the next lookup asks
-// for it again.
+// Forget removes what the cache knows of host, with each search domain, too,
+// where a lookup would try them, so that the next lookup asks for it again.
 func (r *Resolver) Forget(host string) {
-	if name, fault := normalize(host); fault == "" {
-		r.cache.forget(name)
+	for _, h := range append(r.candidates(host), host) {
+		if name, fault := normalize(h); fault == "" {
+			r.cache.forget(name)
+		}
 	}
 }

@@ -36,7 +36,8 @@ func (c *counters) hit(s state) {
 }
 
 // Stats are a Resolver's counters since New. Lookups are counted by family:
-// one for "ip" counts twice.
+// one for "ip" counts twice. What NetResolver has nameservers answer (MX, TXT
+// and so on) is not counted.
 type Stats struct {
 	Hits         uint64 // answered from the cache with addresses
 	StaleHits    uint64 // answered from the cache with addresses that are out of date

@@ -245,29 +245,34 @@ func (r *Resolver) readSocket(u *udpSocket) {
 			r.sendWaiting(u.server)
 			return
 		}
-		if u.finished(now, now.Add(-r.lookupTime())) {
+		done, lost := u.finished(now, now.Add(-r.lookupTime()))
+		for _, q := range lost {
+			r.queryDone(q, 0, ErrNoReply)
+		}
+		if done {
 			return
 		}
 	}
 }
 
 // finished reports whether the socket is retired and every query on it is
-// answered, or was sent before old. It retires a socket of age.
-func (u *udpSocket) finished(now, old time.Time) bool {
+// answered, or lost: sent before old. It retires a socket of age.
+func (u *udpSocket) finished(now, old time.Time) (done bool, lost []*query) {
 	u.server.mu.Lock()
 	defer u.server.mu.Unlock()
 	if !u.retired && now.Before(u.expiry) {
-		return false
+		return false, nil
 	}
 	u.retired = true
 	maps.DeleteFunc(u.pending, func(_ uint16, q *query) bool {
-		lost := q.sent.Before(old)
-		if lost {
+		late := q.sent.Before(old)
+		if late {
 			u.server.settled(q)
+			lost = append(lost, q)
 		}
-		return lost
+		return late
 	})
-	return len(u.pending) == 0
+	return len(u.pending) == 0, lost
 }
 
 // received takes in a packet. One that cannot be the answer to a query is
@@ -405,11 +410,12 @@ func (p *socketPool) abandoned() {
 	}
 }
 
-// closeSocket takes the socket out of the pool.
+// closeSocket takes the socket out of the pool, as pick sees that it is
+// retired.
 func (r *Resolver) closeSocket(u *udpSocket) {
-	u.server.mu.Lock()
-	u.retired = true // pick takes it out of the pool
-	u.server.mu.Unlock()
+	for _, q := range u.takeAll() { // the Resolver is closed
+		r.queryDone(q, 0, ErrNoReply)
+	}
 	r.disown(u.conn)
 	u.conn.Close()
 }
