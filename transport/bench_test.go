@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
-func fetch(b *testing.B, rt http.RoundTripper, url string) {
+func fetch(b testing.TB, rt http.RoundTripper, url string) {
 	req, err := http.NewRequest("GET", url, nil)
 	if err != nil {
 		b.Fatal(err)
@@ -87,6 +88,30 @@ func BenchmarkColdRequest(b *testing.B) {
 				fetch(b, bb, bb.url)
 			}
 		})
+	}
+}
+
+// BenchmarkColdRequest_Added is what a Transport adds to net/http. The two take
+// turns, so that a busy machine disturbs both of them alike, and the quartiles
+// are compared.
+func BenchmarkColdRequest_Added(b *testing.B) {
+	site := httptest.NewServer(page)
+	defer site.Close()
+	rts := [2]http.RoundTripper{&http.Transport{DisableKeepAlives: true}, cold(b)}
+	var took [2][]time.Duration
+	for b.Loop() {
+		for i, rt := range rts {
+			start := time.Now()
+			fetch(b, rt, site.URL)
+			took[i] = append(took[i], time.Since(start))
+		}
+	}
+	for i := range took {
+		slices.Sort(took[i])
+	}
+	for q, name := range []string{"min", "p25", "p50", "p75"} {
+		i := q * len(took[0]) / 4
+		b.ReportMetric(float64(took[1][i]-took[0][i])/1e3, name+"-added-µs")
 	}
 }
 

@@ -20,7 +20,10 @@
 // deadline, since http.Client replaces errors that come at the deadline by
 // one that says nothing. Reading a body is never cut short.
 // A dial ends with the request's deadline or after Options.DialTimeout, also
-// when nobody waits for it any more.
+// when nobody waits for it any more; one that has not begun to connect by then
+// does not. Through a proxy, CONNECT or SOCKS and the handshake behind it end
+// with the request's deadline, too, or after DialTimeout and
+// TLSHandshakeTimeout together.
 //
 // # What it does not do
 //
