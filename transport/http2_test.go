@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -114,9 +116,12 @@ func TestHTTP2_ARequestCostsThreeConnectionsAtMost(t *testing.T) {
 				stock := base.Clone()
 				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 				defer cancel()
+				var mu sync.Mutex
 				var conns []net.Conn
 				stock.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 					c, err := w.net.DialContext(ctx, network, "192.0.2.1:443")
+					mu.Lock()
+					defer mu.Unlock()
 					if conns = append(conns, c); len(conns) == enough {
 						cancel()
 					}
@@ -128,7 +133,11 @@ func TestHTTP2_ARequestCostsThreeConnectionsAtMost(t *testing.T) {
 				}
 				begin := time.Now()
 				_, err = stock.RoundTrip(req)
-				t.Logf("hostwise: %d connections in %v. net/http: %d in %v: %v", tt.dials, took.Round(time.Second), len(conns), time.Since(begin).Round(time.Second), err)
+				elapsed := time.Since(begin)
+				synctest.Wait() // for the last dial, which the request has left
+				mu.Lock()
+				defer mu.Unlock()
+				t.Logf("hostwise: %d connections in %v. net/http: %d in %v: %v", tt.dials, took.Round(time.Second), len(conns), elapsed.Round(time.Second), err)
 				for _, c := range conns { // it has forgotten them, and keeps them
 					c.Close()
 				}
