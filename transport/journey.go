@@ -8,7 +8,6 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
-	"reflect"
 	"sync"
 	"time"
 
@@ -257,27 +256,6 @@ func (j *journey) hook(user *httptrace.ClientTrace, run func(*httptrace.ClientTr
 		run(user)
 	}
 }
-
-// withoutTrace is a context without httptrace's hooks: attempts run in
-// parallel, and the hooks are not made for that. The journey calls them.
-type withoutTrace struct{ context.Context }
-
-func (c withoutTrace) Value(key any) any {
-	switch reflect.TypeOf(key).PkgPath() {
-	case "net/http/httptrace", "internal/nettrace":
-		return nil
-	}
-	return c.Context.Value(key)
-}
-
-// detached is a context that has values, without httptrace's hooks, and never
-// ends: its dial ends the attempts.
-type detached struct{ context.Context }
-
-func (detached) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (detached) Done() <-chan struct{}       { return nil }
-func (detached) Err() error                  { return nil }
-func (c detached) Value(key any) any         { return withoutTrace(c).Value(key) }
 
 // chosenProxy is the inner transport's Proxy: the choice has been made.
 func chosenProxy(r *http.Request) (*url.URL, error) {

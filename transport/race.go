@@ -1,0 +1,275 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http/httptrace"
+	"net/netip"
+	"time"
+
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
+	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+)
+
+// raceAddresses resolves and connects: the happyeyeballs.Race decides, this
+// loop acts.
+func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
+	attempts, cancel := context.WithCancel(detached{ctx})
+	d.events = newMailbox()
+	defer func() {
+		if d.winner >= 0 {
+			d.events.close(&d.t.counters.lost)
+		} else {
+			d.events.close(nil)
+		}
+	}()
+	defer cancel()
+	d.ctx, d.running = attempts, 0
+	if d.literal.IsValid() {
+		r = nil // it is this family or none
+	}
+	without := d.t.without(d.network)
+	routed := r.without(without, d.start)
+	d.unrouted = routed != without
+	if r.hasChanged() {
+		d.t.history.Flush()
+	}
+	d.plan = happyeyeballs.Plan{Prefer: d.t.prefer(r)}
+	if !d.t.opt.DisableMemory {
+		d.plan = d.t.history.Plan(d.key, d.plan.Prefer, d.start)
+	}
+	config := happyeyeballs.Config{
+		Prefer: d.plan.Prefer, Last: d.plan.Last, First: d.plan.First, Without: routed, ResolutionDelay: d.t.opt.ResolutionDelay,
+		Delay: func(a netip.Addr) time.Duration {
+			var delay time.Duration
+			delay, d.delayFrom = d.t.attemptDelay(a, time.Now())
+			return delay
+		},
+	}
+	winner := netip.Addr{}
+	defer func() {
+		d.t.history.Ended(d.key, d.plan, d.race.Outcome(winner), time.Now())
+		if d.hedging {
+			d.t.hedges.end(d.key, d.hedgeWinner(winner))
+		}
+	}()
+	d.answers, d.errs, d.denied = [2][]netip.Addr{}, [2]*hostwise.DNSError{}, nil
+	d.race = happyeyeballs.New(config)
+	d.trace(func(u *httptrace.ClientTrace) {
+		if u.DNSStart != nil {
+			u.DNSStart(httptrace.DNSStartInfo{Host: d.host})
+		}
+	})
+	defer d.resolve(ctx, config.Without)()
+
+	var timer *time.Timer // nil as long as there is no need for one
+	defer func() {
+		if timer != nil {
+			timer.Stop()
+		}
+	}()
+	for {
+		now := time.Now()
+		if d.leave == nil && d.race.Ready(now) {
+			if err := d.takeTurn(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		wake := d.startAttempts(now)
+		if d.lost(now) {
+			return nil, d.failed()
+		}
+		var due <-chan time.Time
+		if !wake.IsZero() {
+			if timer == nil {
+				timer = time.NewTimer(wake.Sub(now))
+			} else {
+				timer.Reset(wake.Sub(now))
+			}
+			due = timer.C
+		}
+		select {
+		case <-d.events.ready:
+			for ev, ok := d.events.next(); ok; ev, ok = d.events.next() {
+				conn, err := d.handle(ev)
+				if conn != nil {
+					winner, d.winner = ev.addr.Addr(), ev.attempt
+				}
+				if conn != nil || err != nil {
+					return conn, err
+				}
+			}
+		case <-due:
+		case <-ctx.Done():
+			return nil, d.state.interrupted(failure.Context(ctx))
+		case <-d.t.closing:
+			return nil, d.state.interrupted(errClosed)
+		}
+	}
+}
+
+// startAttempts starts the attempts that are due and returns when to look
+// again.
+func (d *dial) startAttempts(now time.Time) (wake time.Time) {
+	for !d.overtime(now) {
+		if d.race.Ready(now) && d.race.Hedge() && !d.mayHedge() {
+			break // an event will tell
+		}
+		hedge := d.race.Hedge()
+		addr, next := d.race.Next(now)
+		if !addr.IsValid() {
+			wake = next
+			break
+		}
+		d.startAttempt(addr, hedge, now)
+	}
+	if d.connecting.IsZero() || d.running > 0 && d.t.keepsDeadline() { // then the attempts themselves tell
+		return wake
+	}
+	if end := d.end(); now.Before(end) && (wake.IsZero() || end.Before(wake)) {
+		wake = end
+	}
+	return wake
+}
+
+// end is when connecting must be done with, once it has begun.
+func (d *dial) end() time.Time { return d.connecting.Add(d.t.opt.DialTimeout) }
+
+// overtime reports whether no attempt may start any more.
+func (d *dial) overtime(now time.Time) bool {
+	return !d.connecting.IsZero() && !now.Before(d.end())
+}
+
+// lost reports whether the race can no longer be won.
+func (d *dial) lost(now time.Time) bool {
+	return d.race.Lost() || d.overtime(now) && !d.state.shaking()
+}
+
+// mayHedge reports whether another attempt may begin beside those under way.
+func (d *dial) mayHedge() bool {
+	switch {
+	case d.hedging, d.released:
+		return true
+	case d.waiting:
+		return false
+	}
+	d.hedging = d.t.hedges.begin(d.key, d.events)
+	d.waiting = !d.hedging
+	return d.hedging
+}
+
+// hedgeWinner is the winner if it was begun beside others, and else the zero
+// Addr.
+func (d *dial) hedgeWinner(winner netip.Addr) netip.Addr {
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	if d.winner < 0 || !d.state.attempts[d.winner].hedge {
+		return netip.Addr{}
+	}
+	return winner
+}
+
+func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
+	if d.connecting.IsZero() {
+		d.connecting = now
+		d.announce()
+	}
+	a := netip.AddrPortFrom(addr, d.port)
+	state := attemptState{Attempt: hostwise.Attempt{Addr: a}, delay: d.race.Delay(), from: d.delayFrom, hedge: hedge}
+	i := d.state.started(state, now)
+	d.running++
+	d.t.counters.attempts.Add(1)
+	if hedge {
+		d.t.budget.hedges.Add(1)
+	}
+	d.trace(func(u *httptrace.ClientTrace) {
+		if u.ConnectStart != nil {
+			u.ConnectStart("tcp", a.String())
+		}
+	})
+	if d.t.begin() {
+		go d.attempt(i, a)
+	}
+}
+
+// handle takes in one event. It returns the winner's connection, or an error
+// that ends the race.
+func (d *dial) handle(ev event) (*conn, error) {
+	now := time.Now()
+	switch {
+	case ev.answer:
+		d.answered(ev, now)
+		return nil, nil
+	case ev.hedge:
+		d.waiting, d.released = false, ev.winner.IsValid()
+		if d.released {
+			d.race.Promote(ev.winner)
+		} else {
+			d.race.Reconsider()
+		}
+		return nil, nil
+	case ev.connected:
+		if took := d.state.connected(ev.attempt, now); !ev.repeated && took < longestRTT {
+			d.t.history.Measured(ev.addr.Addr(), took, now)
+		}
+		d.connectDone(ev.addr, nil)
+		return nil, nil
+	case ev.err == nil:
+		ev.conn.limit = d.t.conns
+		return ev.conn, nil
+	}
+	d.running--
+	if phase := d.state.failed(ev.attempt, ev.err, now); phase == hostwise.PhaseConnect {
+		d.connectDone(ev.addr, ev.err)
+	}
+	d.race.Failed(now)
+	if isCertificate(ev.err) { // the other addresses have the same
+		return nil, d.failed()
+	}
+	return nil, nil
+}
+
+// answered takes in one family's addresses, those that may be dialled.
+func (d *dial) answered(ev event, now time.Time) {
+	f := ev.family
+	d.note(f, ev, now)
+	d.errs[f] = asDNSError(d.host, ev.err)
+	d.answers[f] = happyeyeballs.Sort(d.allowed(ev.addrs), d.t.routes.source)
+	d.race.Answer(now, f, d.answers[f])
+}
+
+// allowed returns those of addrs that may be dialled.
+func (d *dial) allowed(addrs []netip.Addr) []netip.Addr {
+	if !d.t.opt.PublicOnly {
+		return addrs
+	}
+	var list []netip.Addr
+	for _, a := range addrs {
+		if rule := d.t.denies(a); rule != "" {
+			d.denied = &hostwise.DeniedError{Host: d.state.host, Addr: a, Rule: rule}
+			continue
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+// failed is the error of a race without a winner.
+func (d *dial) failed() error {
+	d.announce()
+	if err := d.state.failure(); err != nil {
+		return err
+	}
+	e := failure.Resolve(d.errs[0], d.errs[1])
+	switch {
+	case d.denied != nil:
+		return d.denied
+	case e == nil:
+		return &hostwise.ConnectError{Host: d.state.host, Proxy: d.state.proxy, Kind: hostwise.LocalOutage, Err: errors.New("no route to any address family")}
+	case d.state.proxy != "":
+		return &hostwise.ConnectError{Host: d.state.host, Proxy: d.state.proxy, Kind: hostwise.ProxyDNS, Err: e}
+	}
+	return e
+}
