@@ -27,6 +27,10 @@
 // up to a day more (RFC 8767). Names not used lately make room when MaxHosts
 // are kept. Snapshot and Restore carry the cache to the next process.
 //
+// Of an answer the first 64 addresses are kept, and at most 11 aliases are
+// followed. A failure for want of any reply ends early when the nameserver is
+// heard again.
+//
 // # A look inside
 //
 // Stats counts; Options.Hooks are called for each query and each lookup, and

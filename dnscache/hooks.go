@@ -9,7 +9,7 @@ import (
 
 // Hooks are functions that a Resolver calls as it works; nil ones are not
 // called. They are called from the goroutines that do the work, several at a
-// time, with no lock held, and must not block.
+// time, with no lock held, and must not block, nor call Close.
 type Hooks struct {
 	// QueryDone is called once for each message to a nameserver, when its
 	// reply has come, or it has failed, or nobody waits for it any more. One

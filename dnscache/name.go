@@ -78,7 +78,7 @@ func normalize(host string) (name, fault string) {
 		case c >= 0x80:
 			return fromUnicode(host)
 		default:
-			return "", "not a domain name"
+			return "", "a character other than letters, digits, - and _"
 		}
 		if label++; label > 63 {
 			return "", "label longer than 63 bytes"

@@ -17,8 +17,10 @@ import (
 // messages over connections in memory, with the time that is left of each
 // TTL. Its other lookups (MX, TXT, SRV, PTR, ...) go to the nameservers and
 // are not remembered. Package net does its part first: it reads the hosts
-// file, appends search domains, and makes its own errors. LookupCNAME finds
-// no aliases, since the cache keeps none. It is good until Close.
+// file, appends search domains, refuses names that are not ASCII, and makes
+// its own errors, which name a nameserver of resolv.conf whoever was asked.
+// LookupCNAME finds no aliases, since the cache keeps none. It is good until
+// Close.
 func (r *Resolver) NetResolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe() // not a packet connection: messages come behind their length

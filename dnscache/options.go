@@ -207,7 +207,7 @@ func parseServer(s string) (n serverName, err error) {
 	if !ok {
 		scheme, rest = "udp", s
 	}
-	switch scheme {
+	switch scheme = strings.ToLower(scheme); scheme {
 	case "udp":
 	case "tcp":
 		n.protocol = overTCP
@@ -220,7 +220,10 @@ func parseServer(s string) (n serverName, err error) {
 		return n, fmt.Errorf("dnscache: nameserver %q: unknown scheme %q; use udp://, tcp://, tls:// or https://", s, scheme)
 	}
 	addr, err := parseAddrPort(rest, ports[n.protocol])
-	if err != nil {
+	switch {
+	case err != nil && n.protocol == overTLS:
+		return n, fmt.Errorf("dnscache: nameserver %q is not an IP address with an optional port and name, such as tls://192.0.2.1#dns.example", s)
+	case err != nil:
 		return n, fmt.Errorf("dnscache: nameserver %q is not an IP address with an optional port", s)
 	}
 	n.addrs = []netip.AddrPort{addr}
@@ -250,7 +253,11 @@ func parseHTTPSServer(s string) (n serverName, err error) {
 		bootstrap = u.Hostname()
 	}
 	for a := range strings.SplitSeq(bootstrap, ",") {
-		addr, err := netip.ParseAddr(strings.Trim(strings.TrimSpace(a), "[]"))
+		a = strings.TrimSpace(a)
+		if _, err := netip.ParseAddrPort(a); err == nil {
+			return n, fmt.Errorf("dnscache: nameserver %q: %q has a port, which belongs into the URL, such as https://dns.example:8443/dns-query#192.0.2.1", s, a)
+		}
+		addr, err := parseAddr(a)
 		if err != nil {
 			return n, fmt.Errorf("dnscache: nameserver %q: looking up its own name would need a nameserver; add the addresses it has, such as https://dns.example/dns-query#192.0.2.1,2001:db8::1", s)
 		}
@@ -263,7 +270,7 @@ func parseHTTPSServer(s string) (n serverName, err error) {
 
 // parseAddrPort reads an address with or without a port.
 func parseAddrPort(s string, port uint16) (netip.AddrPort, error) {
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+	if a, err := parseAddr(s); err == nil {
 		return netip.AddrPortFrom(a, port), nil
 	}
 	addr, err := netip.ParseAddrPort(s)
@@ -271,4 +278,12 @@ func parseAddrPort(s string, port uint16) (netip.AddrPort, error) {
 		err = errors.New("port 0")
 	}
 	return addr, err
+}
+
+// parseAddr reads an address, which may be in brackets.
+func parseAddr(s string) (netip.Addr, error) {
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		s = s[1 : len(s)-1]
+	}
+	return netip.ParseAddr(s)
 }

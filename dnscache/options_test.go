@@ -49,7 +49,13 @@ func TestParseServer(t *testing.T) {
 		{"https://192.0.2.1:0/dns-query", 0, "", "", ""},
 		{"https:///dns-query", 0, "", "", ""},
 		{"quic://192.0.2.1", 0, "", "", ""},
-		{"TCP://192.0.2.1", 0, "", "", ""},
+		{"TCP://192.0.2.1", overTCP, "192.0.2.1:53", "", ""}, // RFC 3986, section 3.1
+		{"HTTPS://192.0.2.1/dns-query", overHTTPS, "192.0.2.1:443", "192.0.2.1", "https://192.0.2.1/dns-query"},
+		{"https://dns.test/dns-query#[2001:db8::1]", overHTTPS, "[2001:db8::1]:443", "dns.test", "https://dns.test/dns-query"},
+		{"[[192.0.2.1]]", 0, "", "", ""},
+		{"[192.0.2.1", 0, "", "", ""},
+		{"https://dns.test/dns-query#192.0.2.1:443", 0, "", "", ""},
+		{"https://dns.test/dns-query#[[2001:db8::1]]", 0, "", "", ""},
 	} {
 		n, err := parseServer(tt.server)
 		if (err == nil) != (tt.addrs != "") {
@@ -62,6 +68,21 @@ func TestParseServer(t *testing.T) {
 		}
 		if err == nil && (n.protocol != tt.protocol || strings.Join(addrs, " ") != tt.addrs || n.tlsName != tt.tlsName || n.url != tt.url) {
 			t.Errorf("parseServer(%q) = %+v, want %+v", tt.server, n, tt)
+		}
+	}
+}
+
+// The errors say what to write.
+func TestParseServer_Errors(t *testing.T) {
+	for server, want := range map[string]string{
+		"ns.test":                    `dnscache: nameserver "ns.test" is not an IP address with an optional port`,
+		"quic://192.0.2.1":           `dnscache: nameserver "quic://192.0.2.1": unknown scheme "quic"; use udp://, tcp://, tls:// or https://`,
+		"tls://dns.test":             `dnscache: nameserver "tls://dns.test" is not an IP address with an optional port and name, such as tls://192.0.2.1#dns.example`,
+		"https://dns.test/dns-query": `dnscache: nameserver "https://dns.test/dns-query": looking up its own name would need a nameserver; add the addresses it has, such as https://dns.example/dns-query#192.0.2.1,2001:db8::1`,
+		"https://dns.test/dns-query#192.0.2.1:443": `dnscache: nameserver "https://dns.test/dns-query#192.0.2.1:443": "192.0.2.1:443" has a port, which belongs into the URL, such as https://dns.example:8443/dns-query#192.0.2.1`,
+	} {
+		if _, err := parseServer(server); err == nil || err.Error() != want {
+			t.Errorf("parseServer(%q): %v, want %s", server, err, want)
 		}
 	}
 }

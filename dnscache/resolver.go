@@ -95,8 +95,9 @@ func (r *Resolver) disown(c io.Closer) {
 }
 
 // Close fails the lookups on their way, closes the sockets and waits for the
-// Resolver's goroutines. Later lookups fail with net.ErrClosed. It returns
-// nil.
+// Resolver's goroutines. Later lookups get what the cache has, or fail with
+// net.ErrClosed. It must not be called from a hook or from the function given
+// to Subscribe, whose end it would wait for. It returns nil.
 func (r *Resolver) Close() error {
 	r.mu.Lock()
 	r.closed = true
@@ -119,7 +120,12 @@ func (r *Resolver) Close() error {
 // or ASCII, or an address. IPv6 addresses come first, each family in the
 // order of the nameserver. An error of one family, or that it did not come
 // before ctx's deadline, is reported only when the other has no address
-// either. Errors are *hostwise.DNSError.
+// either. Errors are *hostwise.DNSError. What is known is returned even when
+// ctx has ended.
+//
+// A lookup for "ip" waits for both families: a nameserver that never answers
+// for one of them, as some do for IPv6, costs it the whole time. Subscribe
+// tells each as it comes. Of each family the first 64 addresses are kept.
 //
 // Other than net.Resolver, it returns IPv4 addresses as such (192.0.2.1, not
 // ::ffff:192.0.2.1, unless host is written so), and keeps the zone of an

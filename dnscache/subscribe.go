@@ -28,7 +28,7 @@ type Subscription struct {
 // "ip4" or "ip6"; any other is an error of both families. It calls answer once
 // for each family, "ip6" and "ip4", with that family's addresses or its error:
 // before it returns for what is known, and later, from another goroutine, for
-// the rest. answer must not block.
+// the rest. answer must not block, nor call Close.
 func (r *Resolver) Subscribe(network, host string, answer func(network string, addrs []netip.Addr, err error)) *Subscription {
 	s := &Subscription{r: r, host: host, answer: answer}
 	var ok bool
