@@ -107,8 +107,8 @@ func TestHTTP2_ARequestCostsThreeConnectionsAtMost(t *testing.T) {
 				if !errors.As(err, &e) || e.Host != "a.test:443" {
 					t.Errorf("err = %v, want a RequestError of a.test:443", err)
 				}
-				if got := w.dials("192.0.2.1"); got != tt.dials {
-					t.Errorf("%d dials, want %d", got, tt.dials)
+				if got := w.dials("192.0.2.1"); got > tt.dials {
+					t.Errorf("%d dials, want at most %d", got, tt.dials)
 				}
 				took := time.Since(w.start)
 

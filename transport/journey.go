@@ -76,7 +76,10 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 		c.SetDeadline(time.Time{}) // the proxy has done its part
 	}
 	j.evicted = c != nil && !j.conns.use(c)
-	if c != nil && !j.evicted {
+	switch {
+	case j.evicted:
+		j.dials = max(0, j.dials-1) // it was in vain, and not the host's doing
+	case c != nil:
 		j.used = c
 	}
 }
