@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
@@ -89,6 +90,7 @@ type conn struct {
 	told   sync.Once  // limit, after that
 
 	// connLimit.mu protects what follows.
+	claimed bool          // a request has had it, or will have none of it
 	users   int           // requests on it
 	place   *list.Element // in connLimit.idle, once it has been idle
 	evicted bool          // closed by connLimit, or about to be
@@ -102,6 +104,22 @@ func (c *conn) Close() error {
 		c.told.Do(func() { c.limit.release(c) })
 	}
 	return err
+}
+
+// CloseWrite ends the sending side, as that of a *net.TCPConn.
+func (c *conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// SyscallConn implements syscall.Conn, for socket options.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // plainHTTP says of a server that answers a TLS handshake in plain HTTP what

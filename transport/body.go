@@ -37,7 +37,18 @@ func newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.Re
 		// connection remains. That of HTTP/1 it closes.
 		w.forget = context.AfterFunc(j.Context, j.done)
 	}
-	if rw, ok := b.(io.Writer); ok {
+	type closeWriter interface{ CloseWrite() error }
+	switch rw := b.(type) {
+	case interface {
+		io.Writer
+		closeWriter
+	}:
+		return struct {
+			*body
+			io.Writer
+			closeWriter
+		}{w, rw, rw}
+	case io.Writer:
 		return struct {
 			*body
 			io.Writer
@@ -107,6 +118,8 @@ func (b *body) explain(err error) error {
 	e := &hostwise.RequestError{Host: b.j.key, Addr: addr, Phase: hostwise.PhaseBody, Kind: requestKind(err), Err: err}
 	if ctxErr := failure.Context(b.j.Context); ctxErr != nil {
 		e.Kind, e.Err = contextKind(ctxErr, hostwise.HTTPBodyTimeout), ctxErr
+	} else if isTimeout(err) {
+		e.Kind = hostwise.HTTPBodyTimeout
 	}
 	return e
 }

@@ -57,7 +57,11 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 func (j *journey) interrupted(ctxErr error, s snapshot) error {
 	switch {
 	case s.connected:
-		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: contextKind(ctxErr, hostwise.HTTPHeaderTimeout), Phase: hostwise.PhaseRequest, Err: ctxErr}
+		timeout := hostwise.HTTPHeaderTimeout
+		if !s.wrote { // the caller's body took the time
+			timeout = hostwise.Deadline
+		}
+		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: contextKind(ctxErr, timeout), Phase: hostwise.PhaseRequest, Err: ctxErr}
 	case s.dialing:
 		return s.dial.interrupted(ctxErr)
 	case s.dialErr != nil: // net/http prefers the context's error

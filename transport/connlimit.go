@@ -111,7 +111,29 @@ func (l *connLimit) use(c *conn) bool {
 		return false
 	}
 	c.users++
+	c.claimed = true
 	return true
+}
+
+// abandon notes that the request a connection was made for needs it no more.
+// If it is no other's, it is idle: net/http keeps it for the next.
+func (l *connLimit) abandon(c *conn) {
+	l.mu.Lock()
+	if c.claimed {
+		l.mu.Unlock()
+		return
+	}
+	c.claimed = true
+	c.users++
+	l.mu.Unlock()
+	l.leave(c)
+}
+
+// isGone reports whether c is closed.
+func (l *connLimit) isGone(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.gone
 }
 
 // leave notes that a request is done with c.
@@ -156,9 +178,12 @@ func (l *connLimit) close() {
 // connOf is the connection of a Transport that net/http speaks of; nil if it
 // is none of them.
 func connOf(nc net.Conn) *conn {
-	if t, ok := nc.(*tls.Conn); ok {
+	for { // TLS to an HTTPS host through an HTTPS proxy is TLS twice
+		t, ok := nc.(*tls.Conn)
+		if !ok {
+			c, _ := nc.(*conn)
+			return c
+		}
 		nc = t.NetConn()
 	}
-	c, _ := nc.(*conn)
-	return c
 }

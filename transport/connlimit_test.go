@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -176,6 +177,9 @@ func TestConnLimit_EvictedConnectionIsNoDialSpent(t *testing.T) {
 			if !j.mayRepeat() {
 				t.Error("the request may not be repeated")
 			}
+			if j.mayRepeat() { // or it would dial a dead host for ever
+				t.Error("the request may be repeated twice for one connection")
+			}
 			if err := j.begin(&dialState{}); err != nil {
 				t.Fatal(err)
 			}
@@ -194,6 +198,20 @@ func TestConnLimit_EvictedConnectionIsNoDialSpent(t *testing.T) {
 		}
 		j.done()
 	})
+}
+
+// TLS to an HTTPS host through an HTTPS proxy is TLS twice.
+func TestConnOf(t *testing.T) {
+	c := &conn{}
+	once := tls.Client(c, &tls.Config{})
+	for _, nc := range []net.Conn{c, once, tls.Client(once, &tls.Config{})} {
+		if connOf(nc) != c {
+			t.Errorf("%T is not known for what it is", nc)
+		}
+	}
+	if connOf(tls.Client(nil, &tls.Config{})) != nil {
+		t.Error("a foreign connection is taken for ours")
+	}
 }
 
 func TestJourney_Rewind(t *testing.T) {

@@ -100,19 +100,22 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		d.tls = config
 	}
 	conn, err := d.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := connOf(conn)
+	wanted := j.made(c)
+	if !wanted && c != nil {
+		t.conns.abandon(c)
+	}
 	switch {
-	case err != nil:
 	case j.proxy != nil:
 		t.breaker.success(key, permit)
 		conn.SetDeadline(d.negotiated())
-	case j.isOver(): // a connection in time for nobody says nothing of answers
+	case !wanted: // a connection in time for nobody says nothing of answers
 		t.breaker.release(permit)
-		if c := connOf(conn); c != nil {
-			t.conns.use(c) // or it would never count as idle
-			t.conns.leave(c)
-		}
 	}
-	return conn, err
+	return conn, nil
 }
 
 // longestRTT is the time in which a connection stands unless its SYN had to be
@@ -165,6 +168,9 @@ func (t *Transport) newDial(network, address, key string, p *permit) (*dial, err
 		return nil, fmt.Errorf("transport: dial %q: the port is not a number", address)
 	}
 	now := time.Now()
+	if host == "" { // this machine, as with a net.Dialer
+		host = "localhost"
+	}
 	literal, _ := netip.ParseAddr(host)
 	d := &dial{
 		t: t, network: network, host: host, literal: literal, port: uint16(port), key: key, permit: p, start: now, winner: -1,
@@ -182,7 +188,7 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 		defer cancel()
 	}
 	d.t.counters.dials.Add(1)
-	d.t.budget.dials.Add(1)
+	d.t.budget.dial()
 	won, err := d.raceAddresses(ctx, d.t.routes)
 	if k := hostwise.KindOf(err); d.unrouted && (k == hostwise.DNSNoData || k == hostwise.DNSNXDomain && !d.t.knowsNoData()) {
 		// Perhaps the family without a default route has a way to just

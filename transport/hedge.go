@@ -51,8 +51,17 @@ type hedgeBudget struct{ dials, hedges atomic.Int64 }
 const (
 	hedgeShare = 10
 	hedgeBurst = 20
+	hedgeSpan  = 1000 // dials, after which what was counts half
 	overBudget = time.Second
 )
+
+// dial counts a dial.
+func (b *hedgeBudget) dial() {
+	if b.dials.Add(1)%hedgeSpan == 0 {
+		b.dials.Add(-hedgeSpan / 2)
+		b.hedges.Store(b.hedges.Load() / 2)
+	}
+}
 
 func (b *hedgeBudget) isSpent() bool { return b.hedges.Load() >= hedgeBurst+b.dials.Load()/hedgeShare }
 
@@ -67,7 +76,7 @@ func (t *Transport) attemptDelay(a netip.Addr, now time.Time) (d time.Duration, 
 	default:
 		d, from = t.history.Delay(a, now)
 	}
-	if t.budget.isSpent() && d < overBudget {
+	if from != fromOption && t.budget.isSpent() && d < overBudget {
 		return overBudget, fromBudget
 	}
 	return d, from

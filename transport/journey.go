@@ -34,9 +34,12 @@ type journey struct {
 	ending  chan struct{} // closed then; nil while nobody has asked for it
 	dials   int
 	dial    *dialState // the latest
+	dialled []*conn    // connections made for the request, which net/http may give to another
 	gotAt   time.Time  // when the connection was obtained
+	wroteAt time.Time  // when the request was written to it; zero: not yet
 	conn    net.Conn
 	used    *conn // the same, until the request is done with it
+	free    int   // dials that do not count, one for each such connection
 	evicted bool  // the same was closed, to make room, before the request could use it
 	reused  bool
 	gaveUp  bool // giveUpTimer has ended the request
@@ -60,7 +63,7 @@ func journeyOf(ctx context.Context) *journey {
 // traced returns the journey as a context that tells when net/http has a
 // connection for the request.
 func (j *journey) traced() context.Context {
-	j.trace.GotConn = j.gotConn
+	j.trace.GotConn, j.trace.WroteRequest = j.gotConn, j.wroteRequest
 	return httptrace.WithClientTrace(j, &j.trace)
 }
 
@@ -70,7 +73,7 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.leave()
-	j.gotAt, j.conn, j.reused = time.Now(), i.Conn, i.Reused
+	j.gotAt, j.wroteAt, j.conn, j.reused = time.Now(), time.Time{}, i.Conn, i.Reused
 	c := connOf(i.Conn)
 	if c != nil && j.proxy != nil {
 		c.SetDeadline(time.Time{}) // the proxy has done its part
@@ -78,9 +81,19 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	j.evicted = c != nil && !j.conns.use(c)
 	switch {
 	case j.evicted:
-		j.dials = max(0, j.dials-1) // it was in vain, and not the host's doing
+		j.free++
 	case c != nil:
 		j.used = c
+	}
+}
+
+// wroteRequest starts the host's time for an answer: until then the caller's
+// body was under way.
+func (j *journey) wroteRequest(i httptrace.WroteRequestInfo) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if i.Err == nil {
+		j.wroteAt = time.Now()
 	}
 }
 
@@ -90,7 +103,9 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 func (j *journey) mayRepeat() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.evicted && j.Err() == nil && !j.gaveUp
+	evicted := j.evicted
+	j.evicted = false // once for each
+	return evicted && j.Err() == nil && !j.gaveUp
 }
 
 // rewind gives r its body from the beginning, if that is possible.
@@ -167,7 +182,8 @@ type snapshot struct {
 	connected bool // a connection was there
 	reused    bool // and was not a new one
 	addr      netip.AddrPort
-	waited    time.Duration // for headers, on that connection
+	wrote     bool          // the whole request was sent
+	waited    time.Duration // for headers, since then
 	dial      *dialState    // nil: no dial was begun
 	dialing   bool          // and it goes on
 	dialErr   error         // or it failed with this
@@ -190,6 +206,21 @@ func (j *journey) finish() {
 		close(j.ending)
 	}
 	j.over = true
+	for _, c := range j.dialled {
+		j.conns.abandon(c)
+	}
+	j.dialled = nil
+}
+
+// made notes a connection made for the request. It reports whether the
+// request still waits.
+func (j *journey) made(c *conn) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.over && c != nil {
+		j.dialled = append(j.dialled, c)
+	}
+	return !j.over
 }
 
 // ended returns a channel that is closed when the request is over.
@@ -211,16 +242,18 @@ func (j *journey) end() snapshot {
 	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.finish()
 	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, gaveUp: j.gaveUp}
 	if j.body != nil {
 		s.sending = j.body.failure()
 	}
 	if s.connected {
-		s.waited = time.Since(j.gotAt)
+		if s.wrote = !j.wroteAt.IsZero(); s.wrote {
+			s.waited = time.Since(j.wroteAt)
+		}
 	} else if j.dial != nil {
 		s.dialing, s.dialErr = j.dial.status()
 	}
+	j.finish() // only now, since it ends the dial
 	return s
 }
 
@@ -229,14 +262,18 @@ func (j *journey) end() snapshot {
 func (j *journey) begin(d *dialState) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.evicted { // or the dial is in place of one that was good
+	if j.free > 0 { // in place of a connection that was good
+		j.free--
+	} else {
 		j.dials++
 	}
 	if j.dials > maxDialsPerRequest {
 		return &hostwise.RequestError{Host: j.key, Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}
 	}
-	j.dial = d
-	j.gotAt = time.Time{}
+	if j.used == nil || j.conns.isGone(j.used) { // else net/http has found another's connection meanwhile
+		j.dial = d
+		j.gotAt = time.Time{}
+	}
 	return nil
 }
 

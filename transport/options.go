@@ -47,7 +47,9 @@ type Options struct {
 	// next address is tried as well: RFC 8305, section 5. At least 10 ms.
 	// Default: twice the round trip to the address's network where one is
 	// known, else what 95 of 100 recent connections took, within 0.1 and 1 s;
-	// else 250 ms.
+	// else 250 ms; and 1 s while more than a tenth of the dials (and 20) have
+	// had to try a second address for want of an answer. At most 8 addresses
+	// of a host are tried.
 	ConnectionAttemptDelay time.Duration
 
 	// Prefer is the family to try first, "ip6" or "ip4", on hosts of which

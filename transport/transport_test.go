@@ -616,6 +616,40 @@ func TestBreaker_DoesNotChargeForTheCallersBody(t *testing.T) {
 }
 
 // Idle connections make room for those that are needed, over HTTP/1 and 2.
+// dripping is a body that gives a byte now and then.
+type dripping struct{ ctx context.Context }
+
+func (d dripping) Read(p []byte) (int, error) {
+	select {
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	case <-time.After(200 * ms):
+		p[0] = 'x'
+		return 1, nil
+	}
+}
+
+// Time in which the caller's own body was under way is not the host's.
+func TestBreaker_DoesNotChargeForASlowUpload(t *testing.T) {
+	inWorld(t, nil, transport.Options{}, func(w *world) {
+		w.host("a.test", "192.0.2.1")
+		w.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }), "192.0.2.1:80")
+		w.takes(0, "http://a.test/")
+		for range 6 {
+			ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+			req, err := http.NewRequestWithContext(ctx, "POST", "http://a.test/", dripping{ctx})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.client.Do(req); hostwise.KindOf(err) != hostwise.Deadline {
+				t.Errorf("err = %v, want %s", err, hostwise.Deadline)
+			}
+			cancel()
+		}
+		w.takes(0, "http://a.test/")
+	})
+}
+
 func TestMaxConns_IdleConnectionsMakeRoom(t *testing.T) {
 	_, cert := certificate(t)
 	for _, scheme := range []string{"http", "https"} {
