@@ -1,0 +1,3 @@
+package hostwise_test
+
+var connectScenarios, tlsScenarios, httpScenarios, proxyScenarios []scenario
