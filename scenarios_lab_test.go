@@ -42,6 +42,8 @@ type lab struct {
 	body func() io.Reader // of the request; nil: it is a GET
 	tr   *transport.Transport
 
+	first func() // what happens before the request; may be nil
+
 	silent    bool   // nothing but time ends the request
 	unbounded bool   // and no option of ours does
 	atOnce    bool   // it fails before anything is waited for
@@ -91,6 +93,9 @@ func (l *lab) transport() *transport.Transport {
 		l.tr.Close()
 		r.Close()
 	})
+	if l.first != nil {
+		l.first()
+	}
 	return l.tr
 }
 

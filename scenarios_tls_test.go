@@ -1,0 +1,3 @@
+package hostwise_test
+
+var tlsScenarios, httpScenarios, proxyScenarios []scenario
