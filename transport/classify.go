@@ -42,6 +42,8 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 		return own, false
 	case s.sending != nil: // the caller's doing, not the host's
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: hostwise.Other, Phase: hostwise.PhaseRequest, Err: err}, false
+	case s.connected && !s.reused && isAlert(err): // TLS 1.3: RFC 8446, section 4.4.2.4
+		return &hostwise.TLSError{Host: j.key, Addr: s.addr, Kind: hostwise.TLSAlert, Err: err}, false
 	case s.connected:
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: requestKind(err), Phase: hostwise.PhaseRequest, Err: err}, false
 	case s.dial == nil: // net/http refused the request
@@ -185,6 +187,13 @@ func requestKind(err error) hostwise.Kind {
 		{"REFUSED_STREAM", hostwise.H2RefusedStream},
 		{"server response headers exceeded", hostwise.HTTPHeaderTooLarge},
 		{"malformed", hostwise.HTTPMalformed},
+		{"transport connection broken", hostwise.HTTPMalformed}, // response headers that net/http does not accept
+		{"chunk", hostwise.HTTPMalformed},
+		{"gzip: ", hostwise.HTTPMalformed},
+		{"flate: ", hostwise.HTTPMalformed},
+		{"received from peer", hostwise.HTTPReset}, // RST_STREAM: RFC 9113, section 6.4
+		{"stream error: ", hostwise.HTTPMalformed}, // and this is our own word for what the server sent
+		{"connection error: ", hostwise.HTTPMalformed},
 	} {
 		if strings.Contains(text, k.words) {
 			return k.kind
@@ -213,6 +222,14 @@ func chargesHost(err error) bool {
 		return errors.Is(err, syscall.EHOSTUNREACH)
 	}
 	return false
+}
+
+// isAlert reports whether err is an alert of the other side's: the last word
+// of a server that finds the client's half of the handshake wanting, when the
+// client has taken it for done.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // isStale reports whether the failure is what an idle connection that the
