@@ -2,6 +2,8 @@ package hostwise_test
 
 import (
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -225,10 +227,12 @@ func hangsUp(l *lab) string {
 
 func doh500(l *lab) string {
 	l.dns.Hosts = nil
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		l.ready()
 		w.WriteHeader(http.StatusInternalServerError)
 	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
 	l.t.Cleanup(s.Close)
 	l.dns.Servers = []string{s.URL + "/dns-query"}
 	l.dns.TLSConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
