@@ -34,6 +34,7 @@ type journey struct {
 	ending  chan struct{} // closed then; nil while nobody has asked for it
 	dials   int
 	dial    *dialState // the latest
+	tunnel  bool       // the proxy has said yes to CONNECT
 	gotAt   time.Time  // when the connection was obtained
 	conn    net.Conn
 	used    *conn // the same, until the request is done with it
@@ -170,6 +171,7 @@ type snapshot struct {
 	waited    time.Duration // for headers, on that connection
 	dial      *dialState    // nil: no dial was begun
 	dialing   bool          // and it goes on
+	tunnel    bool          // it was to a proxy, which has said yes to CONNECT
 	dialErr   error         // or it failed with this
 	gaveUp    bool          // the deadline was near
 	sending   error         // the request's own body failed with this
@@ -212,7 +214,7 @@ func (j *journey) end() snapshot {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.finish()
-	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, gaveUp: j.gaveUp}
+	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, tunnel: j.tunnel, gaveUp: j.gaveUp}
 	if j.body != nil {
 		s.sending = j.body.failure()
 	}
@@ -235,9 +237,16 @@ func (j *journey) begin(d *dialState) error {
 	if j.dials > maxDialsPerRequest {
 		return &hostwise.RequestError{Host: j.key, Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}
 	}
-	j.dial = d
+	j.dial, j.tunnel = d, false
 	j.gotAt = time.Time{}
 	return nil
+}
+
+// tunnelled notes that the proxy has said yes to CONNECT.
+func (j *journey) tunnelled() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tunnel = true
 }
 
 // isOver reports whether RoundTrip no longer waits.
