@@ -45,7 +45,8 @@ var httpScenarios = []scenario{
 	{"HTTP/2: the stream is refused", post(overHTTP2(resetWith(http2.ErrCodeRefusedStream))), requestError, hostwise.H2RefusedStream, request, false, anything, host},
 	{"HTTP/2: the stream is reset", overHTTP2(resetWith(http2.ErrCodeInternal)), requestError, hostwise.HTTPReset, request, false, anything, host},
 	{"HTTP/2: a protocol error", overHTTP2(func(_ *lab, f *http2.Framer, _ net.Conn, _ uint32) { f.WriteData(0, true, nil) }), requestError, hostwise.HTTPMalformed, request, false, anything, host},
-	{"HTTP/2: headers without end", overHTTP2(endlessHeaders), requestError, hostwise.HTTPHeaderTooLarge, request, false, anything, host},
+	{"HTTP/2: headers without end", overHTTP2(headers(260)), requestError, hostwise.HTTPMalformed, request, false, anything, host},
+	{"HTTP/2: more headers than allowed", fewHeaders(overHTTP2(headers(5))), requestError, hostwise.HTTPHeaderTooLarge, request, false, anything, host},
 
 	{"body: closed before its end", answers("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "half"), requestError, hostwise.HTTPEOF, inBody, false, is(io.ErrUnexpectedEOF), nobody},
 	{"body: closed between two chunks", answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "4\r\nhalf\r\n"), requestError, hostwise.HTTPEOF, inBody, false, is(io.ErrUnexpectedEOF), nobody},
@@ -213,12 +214,22 @@ func respond(f *http2.Framer, id uint32, fields ...hpack.HeaderField) {
 	}
 }
 
-func endlessHeaders(_ *lab, f *http2.Framer, _ net.Conn, id uint32) {
-	var fields []hpack.HeaderField
-	for i := range 260 {
-		fields = append(fields, hpack.HeaderField{Name: fmt.Sprint("x-", i), Value: strings.Repeat("x", 1000), Sensitive: true})
+// headers answers with so many of 1 KB.
+func headers(n int) h2Failure {
+	return func(_ *lab, f *http2.Framer, _ net.Conn, id uint32) {
+		var fields []hpack.HeaderField
+		for i := range n {
+			fields = append(fields, hpack.HeaderField{Name: fmt.Sprint("x-", i), Value: strings.Repeat("x", 1000), Sensitive: true})
+		}
+		respond(f, id, fields...)
 	}
-	respond(f, id, fields...)
+}
+
+func fewHeaders(f fixture) fixture {
+	return func(l *lab) string {
+		l.base.MaxResponseHeaderBytes = 4 << 10
+		return f(l)
+	}
 }
 
 // bodyThen sends headers and half a body before it fails.
