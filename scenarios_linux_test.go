@@ -100,7 +100,12 @@ func network(t *testing.T) {
 		there + "sysctl -q -w net.ipv4.icmp_ratelimit=0",
 		there + "ip route add unreachable 192.0.2.0/26",
 		there + "ip route add prohibit 192.0.2.64/26",
-		here + "ip route add 192.0.2.0/24 via 10.77.0.1",
+		// Of such errors a router sends each address five at once.
+		here + "ip addr add 10.77.0.3/24 dev v0",
+		here + "ip addr add 10.77.0.4/24 dev v0",
+		here + "ip route add 192.0.2.0/26 via 10.77.0.1 src 10.77.0.3",
+		here + "ip route add 192.0.2.64/26 via 10.77.0.1 src 10.77.0.4",
+		here + "ip route add 192.0.2.128/25 via 10.77.0.1",
 		here + "ip route add unreachable 198.51.100.0/26",
 		here + "ip route add prohibit 198.51.100.64/26",
 		here + "ip route add blackhole 198.51.100.128/26",

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"sync"
 	"testing"
@@ -241,4 +243,33 @@ func (l *lab) get(ctx context.Context, client *http.Client, url string) error {
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err
+}
+
+// Every Kind has a row, but for those named above.
+func TestScenarios_CoverTheKinds(t *testing.T) {
+	without := []hostwise.Kind{
+		hostwise.HostPaused, hostwise.HostDown, hostwise.Canceled, hostwise.LocalOutage, hostwise.LocalDenied, hostwise.LocalFDs,
+	}
+	rows := map[hostwise.Kind]int{}
+	for _, s := range allScenarios() {
+		rows[s.kind]++
+	}
+	for _, k := range kindsOf(t) {
+		if has := rows[k] > 0; has == slices.Contains(without, k) {
+			t.Errorf("%s has %d rows", k, rows[k])
+		}
+	}
+	t.Logf("%d rows, %d Kinds", len(allScenarios()), len(rows))
+}
+
+// kindsOf returns the Kinds that kind.go declares.
+func kindsOf(t *testing.T) (kinds []hostwise.Kind) {
+	src, err := os.ReadFile("kind.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\t\w+ +Kind = "(\w+)"`).FindAllSubmatch(src, -1) {
+		kinds = append(kinds, hostwise.Kind(m[1]))
+	}
+	return kinds
 }
