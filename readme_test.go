@@ -32,6 +32,16 @@ func TestReadme_ErrorTable(t *testing.T) {
 			t.Errorf("%s: retryable is %q, want %q", k, m[4], want)
 		}
 	}
+	// No row of the README's says other than a scenario of its Kind.
+	for _, s := range allScenarios() {
+		m := rows[s.kind]
+		if m == nil {
+			continue
+		}
+		if m[3] != string(s.phase) && !(s.kind == hostwise.HTTPEOF && s.phase == inBody) || !s.typ(typeNamed(m[1])) {
+			t.Errorf("%s: the README has %s in phase %q, the scenario %q does not", s.kind, m[1], m[3], s.name)
+		}
+	}
 	types := map[hostwise.Phase]string{
 		hostwise.PhaseResolve: "DNSError", hostwise.PhaseConnect: "ConnectError", hostwise.PhaseTLS: "TLSError", hostwise.PhaseRequest: "RequestError",
 	}
@@ -45,6 +55,18 @@ func TestReadme_ErrorTable(t *testing.T) {
 			t.Errorf("%s: row says %s in %q, want %s in %q", f.kind, m[1], m[3], types[f.phase], f.phase)
 		}
 	}
+}
+
+// typeNamed returns an error of a type that the README names.
+func typeNamed(name string) error {
+	for _, err := range []error{
+		&hostwise.DNSError{}, &hostwise.ConnectError{}, &hostwise.TLSError{}, &hostwise.RequestError{}, &hostwise.HostDownError{}, &hostwise.DeniedError{},
+	} {
+		if fmt.Sprintf("%T", err) == "*hostwise."+name {
+			return err
+		}
+	}
+	return nil
 }
 
 // Each piece of Go in the README compiles as it stands inside a function.

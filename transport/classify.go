@@ -42,12 +42,14 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 		return own, false
 	case s.sending != nil: // the caller's doing, not the host's
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: hostwise.Other, Phase: hostwise.PhaseRequest, Err: err}, false
+	case s.connected && !s.reused && isAlert(err): // TLS 1.3: RFC 8446, section 4.4.2.4
+		return &hostwise.TLSError{Host: j.key, Addr: s.addr, Kind: hostwise.TLSAlert, Err: err}, false
 	case s.connected:
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: requestKind(err), Phase: hostwise.PhaseRequest, Err: err}, false
 	case s.dial == nil: // net/http refused the request
 		return err, false
 	case j.proxy != nil:
-		return j.proxyFailed(err), false
+		return j.proxyFailed(err, s), false
 	}
 	return &hostwise.RequestError{Host: j.key, Kind: requestKind(err), Phase: hostwise.PhaseRequest, Err: err}, false
 }
@@ -66,6 +68,8 @@ func (j *journey) interrupted(ctxErr error, s snapshot) error {
 		return s.dial.interrupted(ctxErr)
 	case s.dialErr != nil: // net/http prefers the context's error
 		return s.dialErr
+	case s.tunnel: // and so has the host
+		return &hostwise.TLSError{Host: j.key, Kind: contextKind(ctxErr, hostwise.TLSTimeout), Err: ctxErr}
 	case s.dial != nil && j.proxy != nil: // the proxy has been reached
 		return &hostwise.ConnectError{Host: j.key, Proxy: hostPort(j.proxy), Kind: contextKind(ctxErr, hostwise.ProxyTimeout), Err: ctxErr}
 	}
@@ -75,13 +79,22 @@ func (j *journey) interrupted(ctxErr error, s snapshot) error {
 
 // proxyFailed is the error of a request that failed between the connection
 // to the proxy and the request itself: CONNECT, SOCKS, or TLS through them.
-func (j *journey) proxyFailed(err error) error {
-	if kind := tlsKind(err); kind != hostwise.Other {
-		return &hostwise.TLSError{Host: j.key, Kind: kind, Err: err}
+func (j *journey) proxyFailed(err error, s snapshot) error {
+	if s.tunnel {
+		return &hostwise.TLSError{Host: j.key, Kind: handshakeKind(err), Err: err}
 	}
 	kind := hostwise.ProxyGateway
-	if isTimeout(err) {
+	var op *net.OpError
+	switch socks := errors.As(err, &op) && strings.HasPrefix(op.Op, "socks"); {
+	case isTimeout(err):
 		kind = hostwise.ProxyTimeout
+	case socks && strings.Contains(err.Error(), "authentication"): // RFC 1928, section 3; RFC 1929
+		kind = hostwise.ProxyAuth
+	case socks, j.proxy.Scheme == "http", j.proxy.Scheme == "https":
+	default: // through SOCKS, of which nothing tells when it has done its part
+		if k := tlsKind(err); k != hostwise.Other {
+			return &hostwise.TLSError{Host: j.key, Kind: k, Err: err}
+		}
 	}
 	return &hostwise.ConnectError{Host: j.key, Proxy: hostPort(j.proxy), Kind: kind, Err: err}
 }
@@ -188,7 +201,15 @@ func requestKind(err error) hostwise.Kind {
 		{"GOAWAY", hostwise.H2GoAway},
 		{"REFUSED_STREAM", hostwise.H2RefusedStream},
 		{"server response headers exceeded", hostwise.HTTPHeaderTooLarge},
+		{"response header list larger", hostwise.HTTPHeaderTooLarge}, // HTTP/2
 		{"malformed", hostwise.HTTPMalformed},
+		{"transport connection broken", hostwise.HTTPMalformed}, // response headers that net/http does not accept
+		{"chunk", hostwise.HTTPMalformed},
+		{"gzip: ", hostwise.HTTPMalformed},
+		{"flate: ", hostwise.HTTPMalformed},
+		{"received from peer", hostwise.HTTPReset}, // RST_STREAM: RFC 9113, section 6.4
+		{"stream error: ", hostwise.HTTPMalformed}, // and this is our own word for what the server sent
+		{"connection error: ", hostwise.HTTPMalformed},
 	} {
 		if strings.Contains(text, k.words) {
 			return k.kind
@@ -219,11 +240,19 @@ func chargesHost(err error) bool {
 	return false
 }
 
+// isAlert reports whether err is an alert of the other side's: the last word
+// of a server that finds the client's half of the handshake wanting, when the
+// client has taken it for done.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
 // isStale reports whether the failure is what an idle connection that the
 // server has closed meanwhile looks like.
 func isStale(err error) bool {
 	k := hostwise.KindOf(err)
-	return k == hostwise.HTTPEOF || k == hostwise.HTTPReset
+	return k == hostwise.HTTPEOF || k == hostwise.HTTPReset && !strings.Contains(err.Error(), "stream error: ")
 }
 
 // A phase that a deadline cut short says nothing about the host unless it

@@ -77,7 +77,9 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		key = address
 	}
 	d, err := t.newDial(network, address, key, permit)
-	if err == nil {
+	if err != nil { // the port: net/url takes any number
+		err = &hostwise.RequestError{Host: j.key, Kind: hostwise.BadURL, Err: err}
+	} else {
 		d.state.host = j.key
 		if j.proxy != nil {
 			d.state.proxy = address

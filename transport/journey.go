@@ -34,6 +34,7 @@ type journey struct {
 	ending  chan struct{} // closed then; nil while nobody has asked for it
 	dials   int
 	dial    *dialState // the latest
+	tunnel  bool       // the proxy has said yes to CONNECT
 	dialled []*conn    // connections made for the request, which net/http may give to another
 	gotAt   time.Time  // when the connection was obtained
 	wroteAt time.Time  // when the request was written to it; zero: not yet
@@ -186,6 +187,7 @@ type snapshot struct {
 	waited    time.Duration // for headers, since then
 	dial      *dialState    // nil: no dial was begun
 	dialing   bool          // and it goes on
+	tunnel    bool          // it was to a proxy, which has said yes to CONNECT
 	dialErr   error         // or it failed with this
 	gaveUp    bool          // the deadline was near
 	sending   error         // the request's own body failed with this
@@ -242,7 +244,7 @@ func (j *journey) end() snapshot {
 	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, gaveUp: j.gaveUp}
+	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, tunnel: j.tunnel, gaveUp: j.gaveUp}
 	if j.body != nil {
 		s.sending = j.body.failure()
 	}
@@ -271,10 +273,17 @@ func (j *journey) begin(d *dialState) error {
 		return &hostwise.RequestError{Host: j.key, Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}
 	}
 	if j.used == nil || j.conns.isGone(j.used) { // else net/http has found another's connection meanwhile
-		j.dial = d
+		j.dial, j.tunnel = d, false
 		j.gotAt = time.Time{}
 	}
 	return nil
+}
+
+// tunnelled notes that the proxy has said yes to CONNECT.
+func (j *journey) tunnelled() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tunnel = true
 }
 
 // isOver reports whether RoundTrip no longer waits.

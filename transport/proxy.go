@@ -44,6 +44,9 @@ func proxyAnswer(next func(context.Context, *url.URL, *http.Request, *http.Respo
 			}
 		}
 		if resp.StatusCode == http.StatusOK {
+			if j := journeyOf(ctx); j != nil {
+				j.tunnelled()
+			}
 			return nil
 		}
 		kind := hostwise.ProxyGateway
