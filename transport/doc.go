@@ -8,6 +8,13 @@
 //	t, err := transport.Wrap(client, nil) // any *http.Client
 //	defer t.Close()
 //
+// # The race between addresses
+//
+// A host's addresses are tried as RFC 8305 says, IPv6 first and the TLS
+// handshake included, with a memory of hosts, of round trips and of whole
+// address families: see Options.ConnectionAttemptDelay, Prefer and
+// DisableMemory. Options.DialDone reports each dial, Stats.Race counts them.
+//
 // # Errors
 //
 // Errors are those of package hostwise, wrapped by http.Client in a
