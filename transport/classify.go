@@ -223,23 +223,6 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// chargesHost is the list of failures that are the host's own: a refusal, a
-// silence, a broken handshake, no headers. Everything else (names, proxies,
-// policy, cancellation, shortages of ours, bodies) charges no host.
-func chargesHost(err error) bool {
-	switch hostwise.KindOf(err) {
-	case hostwise.ConnectRefused, hostwise.ConnectTimeout, hostwise.ConnectReset,
-		hostwise.TLSUnknownCA, hostwise.TLSHostname, hostwise.TLSExpired, hostwise.TLSInvalid, hostwise.TLSAlert,
-		hostwise.TLSNotTLS, hostwise.TLSTimeout, hostwise.TLSEOF, hostwise.TLSReset,
-		hostwise.HTTPHeaderTimeout, hostwise.HTTPMalformed, hostwise.HTTPHeaderTooLarge, hostwise.HTTPEOF, hostwise.HTTPReset,
-		hostwise.H2GoAway, hostwise.H2RefusedStream, hostwise.TooManyDials:
-		return hostwise.PhaseOf(err) != hostwise.PhaseBody
-	case hostwise.ConnectUnreachable: // the host's router says so; no route at all is our own trouble
-		return errors.Is(err, syscall.EHOSTUNREACH)
-	}
-	return false
-}
-
 // isAlert reports whether err is an alert of the other side's: the last word
 // of a server that finds the client's half of the handshake wanting, when the
 // client has taken it for done.
@@ -247,18 +230,3 @@ func isAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error"
 }
-
-// isStale reports whether the failure is what an idle connection that the
-// server has closed meanwhile looks like.
-func isStale(err error) bool {
-	k := hostwise.KindOf(err)
-	return k == hostwise.HTTPEOF || k == hostwise.HTTPReset && !strings.Contains(err.Error(), "stream error: ")
-}
-
-// A phase that a deadline cut short says nothing about the host unless it
-// had this long.
-const (
-	fairConnect = 3 * time.Second // two retransmissions of the SYN: RFC 6298, section 2
-	fairTLS     = 3 * time.Second
-	fairHeaders = 5 * time.Second
-)

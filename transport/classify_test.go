@@ -148,41 +148,6 @@ func TestRequestKind(t *testing.T) {
 	}
 }
 
-// A host is charged for what it did itself, and for nothing else.
-func TestChargesHost(t *testing.T) {
-	attempt := func(errno syscall.Errno) []hostwise.Attempt {
-		return []hostwise.Attempt{{Err: opError("connect", errno)}}
-	}
-	for _, tt := range []struct {
-		err  error
-		want bool
-	}{
-		{&hostwise.ConnectError{Kind: hostwise.ConnectRefused}, true},
-		{&hostwise.ConnectError{Kind: hostwise.ConnectTimeout}, true},
-		{&hostwise.ConnectError{Kind: hostwise.ConnectUnreachable, Attempts: attempt(syscall.EHOSTUNREACH)}, true},
-		{&hostwise.TLSError{Kind: hostwise.TLSExpired}, true},
-		{&hostwise.RequestError{Kind: hostwise.HTTPEOF, Phase: hostwise.PhaseRequest}, true},
-		{&hostwise.RequestError{Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}, true},
-
-		{&hostwise.ConnectError{Kind: hostwise.ConnectUnreachable, Attempts: attempt(syscall.ENETUNREACH)}, false},
-		{&hostwise.ConnectError{Kind: hostwise.ProxyConnect}, false},
-		{&hostwise.ConnectError{Kind: hostwise.LocalFDs}, false},
-		{&hostwise.ConnectError{Kind: hostwise.Canceled}, false},
-		{&hostwise.ConnectError{Kind: hostwise.Deadline}, false},
-		{&hostwise.DNSError{Kind: hostwise.DNSNXDomain}, false},
-		{&hostwise.DNSError{Kind: hostwise.DNSTimeout}, false},
-		{&hostwise.RequestError{Kind: hostwise.HTTPReset, Phase: hostwise.PhaseBody}, false},
-		{&hostwise.RequestError{Kind: hostwise.HTTPBodyTimeout, Phase: hostwise.PhaseBody}, false},
-		{&hostwise.HostDownError{Kind: hostwise.HostDown}, false},
-		{&hostwise.DeniedError{}, false},
-		{io.EOF, false},
-	} {
-		if got := chargesHost(tt.err); got != tt.want {
-			t.Errorf("chargesHost(%T of kind %s) = %v, want %v", tt.err, hostwise.KindOf(tt.err), got, tt.want)
-		}
-	}
-}
-
 func TestAsDNSError(t *testing.T) {
 	own := &hostwise.DNSError{Host: "a.test", Kind: hostwise.DNSBogus}
 	for _, tt := range []struct {

@@ -262,38 +262,9 @@ func (d *dial) unwanted() <-chan struct{} {
 
 // settle charges a failed dial, or gives back its permit.
 func (d *dial) settle(err error) {
-	charge := chargesHost(err)
-	if d.state.proxy != "" {
-		charge = chargesProxy(err)
-	}
-	if charge && d.fairShare(err) {
+	if ledgerOf(err).hasBreaker() && d.fairShare(err) {
 		d.t.charge(d.key, err, d.permit)
 	} else {
 		d.t.breaker.release(d.permit)
 	}
-}
-
-// chargesProxy is chargesHost for a dial to a proxy, on the proxy's own
-// account.
-func chargesProxy(err error) bool {
-	k := hostwise.KindOf(err)
-	return k == hostwise.ProxyConnect || k == hostwise.ProxyTimeout
-}
-
-// fairShare reports whether a host that was waited for had its time, or
-// failed by itself.
-func (d *dial) fairShare(err error) bool {
-	if d.connecting.IsZero() {
-		return false
-	}
-	if d.deadline.IsZero() || time.Now().Before(d.deadline) {
-		return true
-	}
-	switch hostwise.PhaseOf(err) {
-	case hostwise.PhaseConnect:
-		return d.deadline.Sub(d.connecting) >= fairConnect
-	case hostwise.PhaseTLS:
-		return d.deadline.Sub(d.connecting) >= fairConnect+fairTLS
-	}
-	return true
 }

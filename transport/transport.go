@@ -185,7 +185,7 @@ func (t *Transport) failed(j *journey, err error) error {
 	case j.proxy != nil: // whose account the dial settles; the host's failures cannot be told from the proxy's
 		t.breaker.release(j.permit)
 	case s.dialing || s.dialErr != nil: // the dial does it
-	case s.connected && chargesHost(err) && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
+	case s.connected && ledgerOf(err) == ledgerHost && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
 		t.charge(j.key, err, j.permit)
 	default:
 		t.breaker.release(j.permit)
