@@ -34,7 +34,24 @@
 // type says in which phase the time ran out, also when it was
 // http.Client.Timeout or a context's deadline that ended the request.
 //
+// # Retries
+//
+// Nothing here retries. A policy of yours asks Retryable whether the same
+// request may do better later, and RetryAt before which time it cannot: until
+// then a host in its cool-down is not tried, and the failure of a name is
+// answered from the cache.
+//
+//	if hostwise.Retryable(err) && time.Until(hostwise.RetryAt(err)) < patience {
+//		again(max(backoff, time.Until(hostwise.RetryAt(err))))
+//	}
+//
+// Neither says whether the request may be sent twice: of a POST that failed in
+// PhaseRequest the server may have seen all. In hashicorp/go-retryablehttp
+// this belongs into CheckRetry, in failsafe-go into HandleIf and WithDelayFunc,
+// in a Colly collector into OnError: bench/retry in the repository has all
+// three, complete.
+//
 // # What it does not do
 //
-// An HTTP status is not an error. Nothing here retries.
+// An HTTP status is not an error.
 package hostwise
