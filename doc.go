@@ -32,7 +32,8 @@
 //
 // Timeout reports true for every kind of timeout, whoever set the clock. The
 // type says in which phase the time ran out, also when it was
-// http.Client.Timeout or a context's deadline that ended the request.
+// http.Client.Timeout or a context's deadline that ended the request. ElapsedOf
+// says how long each phase took.
 //
 // # Retries
 //

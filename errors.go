@@ -19,6 +19,7 @@ type failure interface {
 	net.Error
 	kind() Kind
 	phase() Phase
+	elapsed() Elapsed
 }
 
 // KindOf returns the Kind of the outermost hostwise error in err's tree.
@@ -75,6 +76,44 @@ func RetryAt(err error) time.Time {
 	return time.Time{}
 }
 
+// Elapsed is how long each phase of a failed request took, up to the failure.
+// A phase that was not begun took no time. Package transport sets it.
+type Elapsed struct {
+	Wait    time.Duration // for a turn: the bounds on connections, a host's first contact
+	Resolve time.Duration
+	Connect time.Duration // from the first attempt on; through a proxy, until its tunnel stands
+	TLS     time.Duration
+	Request time.Duration // on a connection, until the response headers
+	Body    time.Duration // from the headers on
+}
+
+// String returns the phases that took any time, such as "resolve 1ms,
+// connect 10s".
+func (e Elapsed) String() string {
+	var parts []string
+	for _, p := range [...]struct {
+		name string
+		took time.Duration
+	}{
+		{"wait", e.Wait}, {"resolve", e.Resolve}, {"connect", e.Connect}, {"tls", e.TLS}, {"request", e.Request}, {"body", e.Body},
+	} {
+		if p.took > 0 {
+			parts = append(parts, p.name+" "+p.took.String())
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// ElapsedOf returns the Elapsed of the outermost hostwise error in err's tree;
+// that of a request that was not tried, and of any other error, is zero.
+func ElapsedOf(err error) Elapsed {
+	var f failure
+	if errors.As(err, &f) {
+		return f.elapsed()
+	}
+	return Elapsed{}
+}
+
 // EDE is an extended DNS error: RFC 8914.
 type EDE struct {
 	Code uint16
@@ -92,10 +131,12 @@ type DNSError struct {
 	Cached  bool      // remembered from an earlier query
 	RetryAt time.Time // until then the cache repeats this error; zero: it was not cached
 	Err     error     // the cause below: a socket's or a context's error; may be nil
+	Elapsed Elapsed   // how long each phase took
 }
 
-func (e *DNSError) kind() Kind   { return e.Kind }
-func (e *DNSError) phase() Phase { return PhaseResolve }
+func (e *DNSError) kind() Kind       { return e.Kind }
+func (e *DNSError) phase() Phase     { return PhaseResolve }
+func (e *DNSError) elapsed() Elapsed { return e.Elapsed }
 
 func (e *DNSError) Error() string {
 	var b strings.Builder
@@ -196,10 +237,12 @@ type ConnectError struct {
 	Kind     Kind      // one of the connect, proxy or local kinds, Canceled or Deadline
 	Attempts []Attempt // every address tried, in the order of their start
 	Err      error     // the cause beside the attempts: a context's or the proxy's error; may be nil
+	Elapsed  Elapsed   // how long each phase took
 }
 
-func (e *ConnectError) kind() Kind   { return e.Kind }
-func (e *ConnectError) phase() Phase { return PhaseConnect }
+func (e *ConnectError) kind() Kind       { return e.Kind }
+func (e *ConnectError) phase() Phase     { return PhaseConnect }
+func (e *ConnectError) elapsed() Elapsed { return e.Elapsed }
 
 func (e *ConnectError) Error() string {
 	op := "dial " + e.Host + ": "
@@ -253,10 +296,12 @@ type TLSError struct {
 	Kind     Kind           // one of the TLS kinds, Canceled or Deadline
 	Attempts []Attempt      // every address tried, when there were several
 	Err      error          // the error of crypto/tls, crypto/x509, the connection or the context
+	Elapsed  Elapsed        // how long each phase took
 }
 
-func (e *TLSError) kind() Kind   { return e.Kind }
-func (e *TLSError) phase() Phase { return PhaseTLS }
+func (e *TLSError) kind() Kind       { return e.Kind }
+func (e *TLSError) phase() Phase     { return PhaseTLS }
+func (e *TLSError) elapsed() Elapsed { return e.Elapsed }
 
 func (e *TLSError) Error() string {
 	return "tls handshake with " + e.Host + at(e.Addr) + ": " + text(e.Kind, e.Err) + suffix(e.Kind, e.Err)
@@ -284,15 +329,17 @@ func (e *TLSError) LogValue() slog.Value {
 // RequestError says that a connection was there, but no response headers
 // came over it, or that the body broke off.
 type RequestError struct {
-	Host  string         // host:port of the request's URL
-	Addr  netip.AddrPort // the server's address; zero when unknown (an idle connection, a proxy)
-	Kind  Kind           // one of the HTTP kinds, Canceled or Deadline
-	Phase Phase          // PhaseRequest or PhaseBody; "" when nothing was begun
-	Err   error          // the error of net/http, the connection or the context
+	Host    string         // host:port of the request's URL
+	Addr    netip.AddrPort // the server's address; zero when unknown (an idle connection, a proxy)
+	Kind    Kind           // one of the HTTP kinds, Canceled or Deadline
+	Phase   Phase          // PhaseRequest or PhaseBody; "" when nothing was begun
+	Err     error          // the error of net/http, the connection or the context
+	Elapsed Elapsed        // how long each phase took
 }
 
-func (e *RequestError) kind() Kind   { return e.Kind }
-func (e *RequestError) phase() Phase { return e.Phase }
+func (e *RequestError) kind() Kind       { return e.Kind }
+func (e *RequestError) phase() Phase     { return e.Phase }
+func (e *RequestError) elapsed() Elapsed { return e.Elapsed }
 
 func (e *RequestError) Error() string {
 	op := "request to "
@@ -333,8 +380,9 @@ type HostDownError struct {
 	Err      error     // gobreaker.ErrOpenState, as set by package transport
 }
 
-func (e *HostDownError) kind() Kind   { return e.Kind }
-func (e *HostDownError) phase() Phase { return "" }
+func (e *HostDownError) kind() Kind       { return e.Kind }
+func (e *HostDownError) phase() Phase     { return "" }
+func (e *HostDownError) elapsed() Elapsed { return Elapsed{} }
 
 func (e *HostDownError) Error() string {
 	s := fmt.Sprintf("dial %s: %s since %s, retry in %s", e.Host, e.Kind.text(),
@@ -374,8 +422,9 @@ type DeniedError struct {
 	Rule string     // the rule that refused it, such as "private-use (RFC 1918)"
 }
 
-func (e *DeniedError) kind() Kind   { return PolicyDenied }
-func (e *DeniedError) phase() Phase { return PhaseConnect }
+func (e *DeniedError) kind() Kind       { return PolicyDenied }
+func (e *DeniedError) phase() Phase     { return PhaseConnect }
+func (e *DeniedError) elapsed() Elapsed { return Elapsed{} }
 
 func (e *DeniedError) Error() string {
 	if !e.Addr.IsValid() {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/hostwise-go/hostwise"
 )
@@ -44,6 +45,16 @@ func ExampleDNSError() {
 	// Output:
 	// 192.0.2.53:53 says of no.such.test: dns_nxdomain
 	// not found: true
+}
+
+func ExampleElapsedOf() {
+	err := error(&hostwise.ConnectError{
+		Host: "a.test:80", Kind: hostwise.ConnectTimeout,
+		Elapsed: hostwise.Elapsed{Resolve: 3 * time.Millisecond, Connect: 10 * time.Second},
+	})
+	err = &url.Error{Op: "Get", URL: "http://a.test/", Err: err}
+	fmt.Println(hostwise.ElapsedOf(err))
+	// Output: resolve 3ms, connect 10s
 }
 
 func ExampleRetryable() {

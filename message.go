@@ -99,5 +99,8 @@ func logValue(f failure, host string, more ...slog.Attr) slog.Value {
 		slog.String("phase", string(f.phase())),
 		slog.String("host", host),
 	}
+	if e := f.elapsed().String(); e != "" {
+		attrs = append(attrs, slog.String("elapsed", e))
+	}
 	return slog.GroupValue(append(attrs, more...)...)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/failure"
@@ -20,6 +21,7 @@ type body struct {
 	cancel context.CancelCauseFunc
 	forget func() bool // that the end of the request's context ends the use of the connection; may be nil
 	once   sync.Once
+	since  time.Time
 }
 
 // newBody wraps the body of r, keeping the Writer of a 101 response, and what
@@ -31,7 +33,7 @@ func newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.Re
 		j.done()
 		return b
 	}
-	w := &body{ReadCloser: b, j: j, cancel: cancel}
+	w := &body{ReadCloser: b, j: j, cancel: cancel, since: time.Now()}
 	if r.ProtoMajor == 2 && j.Done() != nil {
 		// A body that nobody closes: net/http resets the stream, and the
 		// connection remains. That of HTTP/1 it closes.
@@ -113,9 +115,9 @@ func (b *body) done() {
 // nobody: the host has answered.
 func (b *body) explain(err error) error {
 	b.j.mu.Lock()
-	addr := b.j.addr()
+	e := &hostwise.RequestError{Host: b.j.key, Addr: b.j.addr(), Phase: hostwise.PhaseBody, Kind: requestKind(err), Err: err, Elapsed: b.j.elapsed(b.since)}
 	b.j.mu.Unlock()
-	e := &hostwise.RequestError{Host: b.j.key, Addr: addr, Phase: hostwise.PhaseBody, Kind: requestKind(err), Err: err}
+	e.Elapsed.Body = time.Since(b.since)
 	if ctxErr := failure.Context(b.j.Context); ctxErr != nil {
 		e.Kind, e.Err = contextKind(ctxErr, hostwise.HTTPBodyTimeout), ctxErr
 	} else if isTimeout(err) {

@@ -113,6 +113,30 @@ func ours(err error) error {
 	return nil
 }
 
+// withElapsed returns a copy of one of our errors, which others may look at as
+// well, that says how long the phases took.
+func withElapsed(err error, e hostwise.Elapsed) error {
+	switch err := err.(type) {
+	case *hostwise.DNSError:
+		c := *err
+		c.Elapsed = e
+		return &c
+	case *hostwise.ConnectError:
+		c := *err
+		c.Elapsed = e
+		return &c
+	case *hostwise.TLSError:
+		c := *err
+		c.Elapsed = e
+		return &c
+	case *hostwise.RequestError:
+		c := *err
+		c.Elapsed = e
+		return &c
+	}
+	return err
+}
+
 // connectKind classifies a failed connect.
 func connectKind(err error) hostwise.Kind {
 	if k, local := failure.Local(err); local {

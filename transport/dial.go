@@ -80,7 +80,7 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	if err != nil { // the port: net/url takes any number
 		err = &hostwise.RequestError{Host: j.key, Kind: hostwise.BadURL, Err: err}
 	} else {
-		d.state.host = j.key
+		d.state.host, d.state.waited = j.key, d.start.Sub(j.start)
 		if j.proxy != nil {
 			d.state.proxy = address
 		}
@@ -198,6 +198,8 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 		won, err = d.raceAddresses(ctx, nil)
 	}
 	if err != nil {
+		elapsed, _ := d.state.elapsed()
+		err = withElapsed(err, elapsed)
 		d.settle(err)
 	} else {
 		d.t.counters.won(d.winner, happyeyeballs.Of(won.addr.Addr()))

@@ -20,6 +20,7 @@ import (
 type journey struct {
 	context.Context // the request's own
 	key             string
+	start           time.Time
 	proxy           *url.URL // set before the inner round trip, nil: direct
 	permit          *permit  // of the breaker; nil for a healthy host
 	onlyHTTP1       bool
@@ -34,7 +35,7 @@ type journey struct {
 	ending  chan struct{} // closed then; nil while nobody has asked for it
 	dials   int
 	dial    *dialState // the latest
-	tunnel  bool       // the proxy has said yes to CONNECT
+	tunnel  time.Time  // when the proxy has said yes to CONNECT; zero: not yet
 	dialled []*conn    // connections made for the request, which net/http may give to another
 	gotAt   time.Time  // when the connection was obtained
 	wroteAt time.Time  // when the request was written to it; zero: not yet
@@ -188,9 +189,10 @@ type snapshot struct {
 	dial      *dialState    // nil: no dial was begun
 	dialing   bool          // and it goes on
 	tunnel    bool          // it was to a proxy, which has said yes to CONNECT
-	dialErr   error         // or it failed with this
-	gaveUp    bool          // the deadline was near
-	sending   error         // the request's own body failed with this
+	elapsed   hostwise.Elapsed
+	dialErr   error // or it failed with this
+	gaveUp    bool  // the deadline was near
+	sending   error // the request's own body failed with this
 }
 
 // arrived stops the user's hooks.
@@ -244,7 +246,8 @@ func (j *journey) end() snapshot {
 	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, tunnel: j.tunnel, gaveUp: j.gaveUp}
+	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, tunnel: !j.tunnel.IsZero(), gaveUp: j.gaveUp}
+	s.elapsed = j.elapsed(time.Now())
 	if j.body != nil {
 		s.sending = j.body.failure()
 	}
@@ -257,6 +260,31 @@ func (j *journey) end() snapshot {
 	}
 	j.finish() // only now, since it ends the dial
 	return s
+}
+
+// elapsed is how long each phase has taken until now, but for the body. j.mu
+// is held.
+func (j *journey) elapsed(now time.Time) (e hostwise.Elapsed) {
+	connected := now // or until it failed to be
+	if !j.gotAt.IsZero() {
+		connected = j.gotAt
+		e.Request = now.Sub(connected)
+	}
+	if j.dial == nil || j.reused && !j.gotAt.IsZero() {
+		e.Wait = connected.Sub(j.start)
+		return e
+	}
+	d, end := j.dial.elapsed()
+	d.Request = e.Request
+	switch rest := connected.Sub(end); { // net/http's own part
+	case rest <= 0 || j.proxy == nil:
+	case j.tunnel.IsZero():
+		d.Connect += rest
+	default:
+		d.Connect += j.tunnel.Sub(end)
+		d.TLS += connected.Sub(j.tunnel)
+	}
+	return d
 }
 
 // begin counts a dial. It refuses one too many: an HTTP/2 server that sends
@@ -273,7 +301,7 @@ func (j *journey) begin(d *dialState) error {
 		return &hostwise.RequestError{Host: j.key, Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}
 	}
 	if j.used == nil || j.conns.isGone(j.used) { // else net/http has found another's connection meanwhile
-		j.dial, j.tunnel = d, false
+		j.dial, j.tunnel = d, time.Time{}
 		j.gotAt = time.Time{}
 	}
 	return nil
@@ -283,7 +311,7 @@ func (j *journey) begin(d *dialState) error {
 func (j *journey) tunnelled() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tunnel = true
+	j.tunnel = time.Now()
 }
 
 // isOver reports whether RoundTrip no longer waits.

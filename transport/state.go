@@ -15,10 +15,11 @@ import (
 // dialState is what a dial has learned so far. The dial writes it; a request
 // that gives up reads it.
 type dialState struct {
-	host  string // host:port of the request
-	proxy string // host:port of the proxy being dialled, or ""
-	name  string // being resolved
-	start time.Time
+	host   string // host:port of the request
+	proxy  string // host:port of the proxy being dialled, or ""
+	name   string // being resolved
+	start  time.Time
+	waited time.Duration // the request, before that
 
 	mu        sync.Mutex // protects what follows
 	resolving bool
@@ -26,6 +27,9 @@ type dialState struct {
 	asked     asker // of the nameservers; may be nil
 	attempts  []attemptState
 	room      [1]attemptState // for the attempts of most dials
+	ready     time.Time       // when there was an address to try; zero: not yet
+	standing  time.Time       // when the first attempt had connected; zero: not yet
+	ended     time.Time       // when it was done
 	done      bool
 	err       error
 }
@@ -52,6 +56,9 @@ func (s *dialState) wait() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resolving = false
+	if s.ready.IsZero() {
+		s.ready = time.Now()
+	}
 }
 
 // queue notes that the dial waits for room for one more connection.
@@ -76,6 +83,9 @@ func (s *dialState) connected(i int, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attempts[i].Phase = hostwise.PhaseTLS
+	if s.standing.IsZero() {
+		s.standing = now
+	}
 	return now.Sub(s.start) - s.attempts[i].Start
 }
 
@@ -101,7 +111,34 @@ func (a attemptState) shaking() bool { return a.running && a.Phase == hostwise.P
 func (s *dialState) finish(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done, s.err = true, err
+	s.done, s.err, s.ended = true, err, time.Now()
+}
+
+// elapsed is how long the phases took, and when the last of them ended.
+func (s *dialState) elapsed() (e hostwise.Elapsed, end time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if end = s.ended; !s.done {
+		end = time.Now()
+	}
+	e.Wait = s.waited
+	if s.ready.IsZero() {
+		e.Resolve = end.Sub(s.start)
+		return e, end
+	}
+	e.Resolve = s.ready.Sub(s.start)
+	if len(s.attempts) == 0 {
+		e.Wait += end.Sub(s.ready)
+		return e, end
+	}
+	began := s.start.Add(s.attempts[0].Start)
+	e.Wait += began.Sub(s.ready)
+	if s.standing.IsZero() {
+		e.Connect = end.Sub(began)
+		return e, end
+	}
+	e.Connect, e.TLS = s.standing.Sub(began), end.Sub(s.standing)
+	return e, end
 }
 
 // status says whether the dial goes on and, if not, what it failed with.

@@ -136,7 +136,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, down
 	}
-	j := &journey{Context: ctx, key: key, permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
+	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
 	own, cancel, giveUp := j.begun()
 	r := req.WithContext(own)
 	if req.Body != nil && req.Body != http.NoBody {
@@ -189,6 +189,9 @@ func (t *Transport) failed(j *journey, err error) error {
 		t.charge(j.key, err, j.permit)
 	default:
 		t.breaker.release(j.permit)
+	}
+	if hostwise.ElapsedOf(err) == (hostwise.Elapsed{}) { // else the dial has said it
+		err = withElapsed(err, s.elapsed)
 	}
 	return err
 }
