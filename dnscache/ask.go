@@ -99,7 +99,7 @@ func (r *Resolver) send(q *query) {
 	case q.server.protocol != overUDP || q.tcp:
 		r.sendStream(q)
 	default:
-		if err := r.sendUDP(q, q.sent); err != nil {
+		if err := r.sendUDP(q, q.sent, false); err != nil {
 			r.sendFailed(q, err)
 		}
 	}

@@ -200,28 +200,41 @@ func checkError(t *testing.T, err error, kinds []hostwise.Kind, rcode int) {
 	}
 }
 
-const manyNames = 200
+const manyNames = 500
 
 func manyName(i int) string { return fmt.Sprintf("host%d.many.interop.example", i) }
 
 // teachMany has the nameserver learn of the names that testInteropMany asks
-// for: on a busy machine Knot Resolver gives up when it has to ask for many at
-// once.
+// for, with a client that is not ours. Knot Resolver 5.6.0 fails what it has
+// asked its authority when it does not run for two seconds, though the answers
+// wait in its sockets: of 256 questions, 125 to 157 are answered SERVFAIL
+// after it was stopped for 3 s, and that happens on a busy machine.
 func teachMany(t *testing.T, srv *recursor) {
-	r := interopResolver(t, srv, srv.forms()[0], nil)
-	for i := range manyNames {
-		if _, err := r.LookupNetIP(t.Context(), "ip", manyName(i)); err != nil {
-			t.Fatal(err)
+	t.Helper()
+	c := &dns.Client{Timeout: time.Second}
+	deadline := time.Now().Add(time.Minute)
+	for i := range 2 * manyNames {
+		q := new(dns.Msg).SetQuestion(manyName(i/2)+".", []uint16{dns.TypeA, dns.TypeAAAA}[i%2])
+		for {
+			m, _, err := c.Exchange(q, fmt.Sprintf("127.0.0.1:%d", srv.DNS))
+			if err == nil && len(m.Answer) == 1 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %v, %v", q.Question[0].Name, m, err)
+			}
 		}
 	}
 }
 
-// testInteropMany looks up many names at once: none is lost. Over UDP they are
-// few enough for the receive buffer of the authority behind the server, too.
+// testInteropMany looks up many names at once: none is lost, though over UDP
+// they are more than the receive buffer that Linux gives to a socket holds.
+// Over connections they are fewer: with 1,000 requests unbound 1.17.1 resets
+// one of HTTP/2 at times, that of a client of net/http alone, too.
 func testInteropMany(t *testing.T, srv *recursor, f form) {
-	names := manyNames
+	names := 200
 	if f.name == "UDP" {
-		names = 100
+		names = manyNames
 	}
 	w := newWatcher()
 	r := interopResolver(t, srv, f, func(o *dnscache.Options) { o.Dial = w.dial })
@@ -229,6 +242,7 @@ func testInteropMany(t *testing.T, srv *recursor, f form) {
 	defer cancel()
 	want := addrs("2001:db8::7", "192.0.2.7")
 	failed := make(chan string, names)
+	start := time.Now()
 	var wg sync.WaitGroup
 	for i := range names {
 		wg.Go(func() {
@@ -242,8 +256,10 @@ func testInteropMany(t *testing.T, srv *recursor, f form) {
 	if n := len(failed); n > 0 {
 		t.Errorf("%d of %d lookups failed; %s", n, names, <-failed)
 	}
+	s := r.Stats()
+	t.Logf("%d lookups in %v, %d messages, %d of them repetitions", names, time.Since(start), s.Queries, s.Retransmits)
 	if n := w.dials.Load(); n > 32 {
-		t.Errorf("%d connections for %d queries at once, want 32 at most", n, r.Stats().Queries)
+		t.Errorf("%d connections for %d queries at once, want 32 at most", n, s.Queries)
 	}
 }
 

@@ -98,110 +98,21 @@ func TestSockets_LiveTenSeconds(t *testing.T) {
 	})
 }
 
-// A cold start does not open a socket for each of many lookups.
+// However many lookups a silent server leaves unanswered.
 func TestSockets_AtMostSixteen(t *testing.T) {
-	inWorld(t, 1, dnscache.Options{}, func(w *world) {
-		w.all("slow.test", dns.TypeA, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300, Delay: 3 * time.Second})
-		w.gets("ip4", "slow.test", 3*time.Second+rtt, "192.0.2.1") // so that many are let through
-		before := len(w.servers[0].Queries())
+	inWorld(t, 1, dnscache.Options{Timeout: 20 * time.Second}, func(w *world) {
 		w.servers[0].SetSilent(true)
 		ctx, cancel := context.WithCancel(context.Background())
 		var wg sync.WaitGroup
 		for _, h := range names(6000) {
 			wg.Go(func() { w.r.LookupNetIP(ctx, "ip4", h) })
 		}
-		time.Sleep(rtt)
+		time.Sleep(9500 * time.Millisecond) // 176 in 0.4 s are let through, and a socket lives for 10 s
 		if got := w.net.Stats().OpenUDP; got != 16 {
 			t.Errorf("%d sockets for 6000 queries, want 16", got)
 		}
-		if got, want := len(w.servers[0].Queries())-before, 16*256; got != want {
+		if got, want := len(w.servers[0].Queries()), 16*256; got != want {
 			t.Errorf("%d queries on their way, want %d", got, want)
-		}
-		cancel()
-		wg.Wait()
-	})
-}
-
-// A burst is let through as fast as the server answers: its own socket holds
-// 277 small packets, and drops the rest.
-func TestWindow_ABurstWaitsForAnswers(t *testing.T) {
-	inWorld(t, 1, dnscache.Options{}, func(w *world) {
-		hosts := names(2000)
-		for _, h := range hosts {
-			w.host(h, 300, "192.0.2.1")
-		}
-		var wg sync.WaitGroup
-		for _, h := range hosts {
-			wg.Go(func() {
-				if _, err := w.r.LookupNetIP(context.Background(), "ip4", h); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		arrivals := map[time.Time]int{}
-		for _, q := range w.servers[0].Queries() {
-			arrivals[q.At]++
-		}
-		for at, n := range arrivals {
-			if n > 256 {
-				t.Errorf("%d queries arrived at once after %v, want at most 256", n, at.Sub(w.start))
-			}
-		}
-		if got := len(w.servers[0].Queries()); got != 2000 || w.r.Stats().Retransmits != 0 {
-			t.Errorf("%d queries, %d repetitions, want 2000 and 0", got, w.r.Stats().Retransmits)
-		}
-	})
-}
-
-// A lookup's time begins when its question is sent: those that wait for room
-// do not fail meanwhile.
-func TestWindow_WaitingIsNotCharged(t *testing.T) {
-	inWorld(t, 1, dnscache.Options{}, func(w *world) {
-		hosts := names(20_000)
-		for _, h := range hosts {
-			w.all(h, dns.TypeA, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300, Delay: 100 * time.Millisecond})
-		}
-		failed := 0
-		var mu sync.Mutex
-		var wg sync.WaitGroup
-		for _, h := range hosts {
-			wg.Go(func() {
-				if _, err := w.r.LookupNetIP(context.Background(), "ip4", h); err != nil {
-					mu.Lock()
-					failed++
-					mu.Unlock()
-				}
-			})
-		}
-		wg.Wait()
-		if failed > 0 {
-			t.Errorf("%d of %d lookups failed, though the server answers each after 0.1 s", failed, len(hosts))
-		}
-		t.Logf("%d lookups at once took %v", len(hosts), time.Since(w.start))
-	})
-}
-
-// What a server drops, as one does whose lookups fail slowly, closes the
-// window for 0.4 s and no longer: 1,000 dead names take 1.6 s to send, and a
-// name behind them is not lost.
-func TestWindow_SilenceDoesNotCloseIt(t *testing.T) {
-	inWorld(t, 1, dnscache.Options{}, func(w *world) {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		var wg sync.WaitGroup
-		for _, h := range names(1000) {
-			w.all(h, dns.TypeA, simnet.Rule{Silent: true})
-			wg.Go(func() { w.r.LookupNetIP(ctx, "ip4", h) })
-		}
-		w.host("a.test", 300, "192.0.2.1")
-		time.Sleep(rtt)
-		start := time.Now()
-		if _, err := w.r.LookupNetIP(ctx, "ip4", "a.test"); err != nil {
-			t.Error(err)
-		}
-		if d := time.Since(start); d > 2*time.Second {
-			t.Errorf("the name behind 1000 dead ones took %v", d)
 		}
 		cancel()
 		wg.Wait()
@@ -225,12 +136,12 @@ func TestSockets_QueriesThatCameWhileOneWasOpenedAreSent(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		defer cancel()
 		var wg sync.WaitGroup
-		for _, h := range names(200) {
+		for _, h := range names(150) {
 			wg.Go(func() { r.LookupNetIP(ctx, "ip4", h) })
 		}
 		wg.Wait()
-		if got := len(d.Queries()); got != 200 {
-			t.Errorf("%d of 200 queries were sent", got)
+		if got := len(d.Queries()); got != 150 {
+			t.Errorf("%d of 150 queries were sent", got)
 		}
 	})
 }
@@ -310,7 +221,7 @@ func TestSockets_RoomIsUsedAtOnce(t *testing.T) {
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
 				var wg sync.WaitGroup
-				for _, h := range names(256) {
+				for _, h := range names(176) {
 					w.all(h, dns.TypeA, simnet.Rule{Silent: true})
 					wg.Go(func() { w.r.LookupNetIP(ctx, "ip4", h) })
 				}
@@ -348,80 +259,6 @@ func TestSockets_IDsAreUnpredictable(t *testing.T) {
 	})
 }
 
-// Behind a server that answers nothing, repetitions come out of a budget: a
-// tenth of all messages and twenty, until the first try's time is up.
-func TestRetransmit_Budget(t *testing.T) {
-	inWorld(t, 1, dnscache.Options{}, func(w *world) {
-		w.servers[0].SetSilent(true)
-		var wg sync.WaitGroup
-		hosts := names(200)
-		for _, h := range hosts {
-			wg.Go(func() { w.r.LookupNetIP(context.Background(), "ip4", h) })
-		}
-		arrived := func(after time.Duration) { time.Sleep(time.Until(w.start.Add(after + rtt))) }
-		check := func(after time.Duration, queries, repetitions int) {
-			t.Helper()
-			time.Sleep(time.Until(w.start.Add(after)))
-			synctest.Wait()
-			s := w.r.Stats()
-			if int(s.Queries) != queries || int(s.Retransmits) != repetitions {
-				t.Errorf("after %v: %d messages, %d of them repetitions, want %d and %d", after, s.Queries, s.Retransmits, queries, repetitions)
-			}
-			if s.Retransmits > s.Queries/10+20 {
-				t.Errorf("after %v: %d repetitions of %d messages, want at most a tenth and 20", after, s.Retransmits, s.Queries)
-			}
-		}
-		check(400*time.Millisecond-1, 200, 0)
-		check(400*time.Millisecond, 244, 44)
-		arrived(400 * time.Millisecond)
-		if got := len(w.servers[0].Queries()); got != 244 {
-			t.Errorf("%d messages reached the server, want 244", got)
-		}
-		check(2*time.Second-1, 244, 44)
-		arrived(2 * time.Second)
-		missing := 0
-		for _, h := range hosts {
-			if got := w.servers[0].Count(h, dns.TypeA); got < 2 {
-				missing++
-			}
-		}
-		if missing > 0 {
-			t.Errorf("%d names were asked for once in 2 s, want a second try", missing)
-		}
-		wg.Wait()
-		if d := time.Since(w.start); d != 4*time.Second {
-			t.Errorf("gave up after %v, want 4s", d)
-		}
-		for _, h := range hosts {
-			if got := w.servers[0].Count(h, dns.TypeA); got > 4 {
-				t.Errorf("%s was asked for %d times, want at most 4", h, got)
-			}
-		}
-	})
-}
-
-// A budget is for servers that are slow: a few lost packets cost 0.4 s each.
-// Answers that came while the machine stood still are read before questions
-// are repeated.
-func TestRetransmit_NotBeforeAnswersAreRead(t *testing.T) {
-	inWorld(t, 1, dnscache.Options{}, func(w *world) {
-		w.all("a.test", dns.TypeA, simnet.Rule{Silent: true}, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300})
-		time.AfterFunc(350*time.Millisecond, w.r.StandStill)
-		w.gets("ip4", "a.test", 450*time.Millisecond+rtt, "192.0.2.1")
-	})
-}
-
-func TestRetransmit_FewLossesAreRepeatedAtOnce(t *testing.T) {
-	inWorld(t, 1, dnscache.Options{}, func(w *world) {
-		var wg sync.WaitGroup
-		for _, h := range names(20) {
-			w.all(h, dns.TypeA, simnet.Rule{Silent: true}, simnet.Rule{Addrs: parse("192.0.2.1"), TTL: 300})
-			wg.Go(func() { w.gets("ip4", h, 400*time.Millisecond+rtt, "192.0.2.1") })
-		}
-		wg.Wait()
-	})
-}
-
 func TestLookup_RefusalOfOneServerAsksTheOtherAtOnce(t *testing.T) {
 	inWorld(t, 2, dnscache.Options{}, func(w *world) {
 		for _, h := range names(3) {
@@ -441,20 +278,6 @@ func TestLookup_RefusalOfOneServerAsksTheOtherAtOnce(t *testing.T) {
 			t.Error("the first server answers again, and still counts as down")
 		}
 	})
-}
-
-// withServers is inWorld for servers that are not plain addresses; it starts
-// no nameserver.
-func withServers(t *testing.T, servers []string, f func(w *world)) {
-	inWorld(t, 0, dnscache.Options{Servers: servers}, f)
-}
-
-// serve starts the nameserver for an address of withServers.
-func (w *world) serve(addr string) *simnet.DNS {
-	w.net.SetLink(netip.MustParseAddr(addr), simnet.Link{RTT: rtt})
-	s := w.net.ServeDNS(netip.AddrPortFrom(netip.MustParseAddr(addr), 53).String())
-	w.servers = append(w.servers, s)
-	return s
 }
 
 func TestTCPServer(t *testing.T) {

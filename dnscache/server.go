@@ -93,6 +93,7 @@ func (s *server) heard(now time.Time, rtt time.Duration) {
 // whether the server's health suffers.
 func (s *server) unanswered(q *query, now time.Time, judge bool) {
 	s.mu.Lock()
+	s.narrow(q)
 	s.settled(q)
 	s.mu.Unlock()
 	if judge {

@@ -20,14 +20,6 @@ const (
 	socketLifetime = 10 * time.Second // then it takes no more
 	maxForged      = 10               // replies without a query on a socket: the query moves to TCP
 	receiveBuffer  = 1 << 20          // bytes: a burst of answers must not be lost
-
-	// A burst of queries must not be lost either: the socket of unbound, named
-	// or dnsmasq holds 277 small packets with Linux's usual 208 KiB. So at
-	// most this many are sent without a reply in the last retransmitAfter, or
-	// what makes windowRate answers a second from a slow server.
-	minWindow  = 256
-	maxWindow  = maxSockets * maxInFlight
-	windowRate = 8000
 )
 
 // A query is one message sent, or being sent, to one server for a flight.
@@ -58,6 +50,7 @@ type socketPool struct {
 	open    []*udpSocket
 	opening bool        // one more
 	recent  int         // queries sent of late, over UDP, without a reply
+	grown   int         // by how much the window has, in 1/windowStep of a query
 	waiting []*query    // all sockets are full, or the window is
 	queued  atomic.Bool // some wait; set under server.mu
 	idle    int         // of these, those that nobody waits for any more
@@ -73,8 +66,8 @@ type udpSocket struct {
 }
 
 // sendUDP sends q over one of the server's sockets, or queues it until there
-// is room.
-func (r *Resolver) sendUDP(q *query, now time.Time) error {
+// is room: behind those that wait, unless it has waited itself.
+func (r *Resolver) sendUDP(q *query, now time.Time, waited bool) error {
 	s := q.server
 	s.mu.Lock()
 	if q.over.Load() {
@@ -83,12 +76,16 @@ func (r *Resolver) sendUDP(q *query, now time.Time) error {
 	}
 	sock := s.pool.pick(now)
 	opens := s.pool.takeOpening(sock)
-	if sock == nil || s.pool.recent >= s.window() {
+	room := sock != nil && s.pool.recent < s.window()
+	if !room || !waited && len(s.pool.waiting) > 0 {
 		q.queued.Store(true)
 		s.pool.waiting = append(s.pool.waiting, q)
 		s.pool.queued.Store(true)
 		s.mu.Unlock()
 		r.addSocket(s, opens)
+		if room {
+			r.sendWaiting(s)
+		}
 		return nil
 	}
 	sock.register(q)
@@ -183,20 +180,6 @@ func (u *udpSocket) retire() {
 	u.retired = true
 	if len(u.pending) == 0 {
 		_ = u.conn.SetReadDeadline(time.Unix(1, 0))
-	}
-}
-
-// window is how many queries may be on their way over UDP. s.mu is held.
-func (s *server) window() int {
-	return min(max(int(s.rtt*windowRate/time.Second), minWindow), maxWindow)
-}
-
-// settled records that q is no longer in the server's socket: it has been
-// answered, or read, or lost. s.mu is held.
-func (s *server) settled(q *query) {
-	if q.recent {
-		q.recent = false
-		s.pool.recent--
 	}
 }
 
@@ -319,6 +302,7 @@ func (q *query) answered(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard(now, now.Sub(q.sent))
+	s.widen(q)
 	s.settled(q)
 	if q.on != nil {
 		q.on.forget(q)
@@ -442,7 +426,7 @@ func (r *Resolver) sendWaiting(s *server) {
 			r.addSocket(s, opens)
 			return
 		}
-		if err := r.sendUDP(q, now); err != nil {
+		if err := r.sendUDP(q, now, true); err != nil {
 			r.sendFailed(q, err)
 		}
 	}
