@@ -187,7 +187,7 @@ func TestRFC6891_ManyLearnAtOnceThatThereIsNoEDNS(t *testing.T) {
 		t.Run(fmt.Sprint(servers, " servers"), func(t *testing.T) {
 			inWorld(t, servers, dnscache.Options{}, func(w *world) {
 				var wg sync.WaitGroup
-				for _, h := range names(100) {
+				for _, h := range names(80) {
 					w.all(h, dns.TypeANY, simnet.Rule{NoEDNS: true, Addrs: parse("192.0.2.1", "2001:db8::1"), TTL: 300})
 					wg.Go(func() { w.gets("ip", h, 2*rtt, "2001:db8::1", "192.0.2.1") })
 				}
