@@ -19,7 +19,7 @@ import (
 const (
 	silentAfter  = 3     // names in a row
 	maxAddresses = 16384 // with a recent time-out
-	heardSlots   = 4096  // a power of two
+	addressSlots = 4096
 )
 
 // addresses is the ledger of the addresses at which nobody answers. A SYN
@@ -31,11 +31,17 @@ const (
 // no entry.
 type addresses struct {
 	seed  maphash.Seed
-	start time.Time
-	heard [heardSlots]atomic.Int64 // by slot: nanoseconds from start to the last answer, 0: none
+	slots [addressSlots]addressSlot
 
 	mu       sync.RWMutex // protects what follows, and the silences
 	silences map[netip.AddrPort]*silence
+}
+
+// An addressSlot is for all addresses with the same hash. It spares those that
+// answer the lock and the map.
+type addressSlot struct {
+	answers atomic.Uint32 // connects answered so far
+	entries atomic.Int32  // silences
 }
 
 // A silence is what is known of an address that has not answered of late.
@@ -66,7 +72,7 @@ type addressProbe struct {
 }
 
 func newAddresses() *addresses {
-	return &addresses{seed: maphash.MakeSeed(), start: time.Now(), silences: map[netip.AddrPort]*silence{}}
+	return &addresses{seed: maphash.MakeSeed(), silences: map[netip.AddrPort]*silence{}}
 }
 
 // listening is dial, and takes note of the addresses that answer, also when
@@ -95,30 +101,45 @@ func isAnswer(err error) bool {
 
 // answered forgets everything about an address.
 func (l *addresses) answered(a netip.AddrPort) {
-	l.slot(a).Store(max(1, int64(time.Since(l.start))))
+	slot := l.slot(a)
+	slot.answers.Add(1)
+	if slot.entries.Load() == 0 {
+		return
+	}
 	l.mu.RLock()
 	s := l.silences[a]
 	l.mu.RUnlock()
-	if s == nil {
-		return
+	if s != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.forget(a)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.silences, a)
 }
 
-// slot is where the last answer of an address is noted, so that connects that
-// time out do not count if others, begun later, did not. Two addresses with
-// the same slot excuse each other.
-func (l *addresses) slot(a netip.AddrPort) *atomic.Int64 {
+// forget removes an entry, if there is one. l.mu is held.
+func (l *addresses) forget(a netip.AddrPort) {
+	if l.silences[a] != nil {
+		delete(l.silences, a)
+		l.slot(a).entries.Add(-1)
+	}
+}
+
+func (l *addresses) slot(a netip.AddrPort) *addressSlot {
 	b := a.Addr().As16()
 	h := binary.BigEndian.Uint64(b[:8]) ^ binary.BigEndian.Uint64(b[8:]) ^ uint64(a.Port())<<32
-	return &l.heard[h*0x9e3779b97f4a7c15>>32%heardSlots]
+	return &l.slots[h*0x9e3779b97f4a7c15>>32%addressSlots] // the golden ratio: its upper bits are mixed best
 }
+
+// answers is a number that changes with each answer of an address, and
+// perhaps with those of a few others.
+func (l *addresses) answers(a netip.AddrPort) uint32 { return l.slot(a).answers.Load() }
 
 // allow says whether to connect to an address: if it is silent, down says how
 // long. With take, the one dial that may be tried nevertheless gets a probe.
 func (l *addresses) allow(a netip.AddrPort, now time.Time, take bool) (p *addressProbe, down *hostwise.HostDownError) {
+	if l.slot(a).entries.Load() == 0 {
+		return nil, nil
+	}
 	l.mu.RLock()
 	s := l.silences[a]
 	silent := s != nil && s.silent()
@@ -154,13 +175,14 @@ func (s *silence) error() *hostwise.HostDownError {
 	}
 }
 
-// timedOut charges an address: name's connect, begun at began, was not
-// answered. p is the dial's probe, if it had one.
-func (l *addresses) timedOut(a netip.AddrPort, name string, began, now time.Time, err error, p *addressProbe) {
+// timedOut charges an address: name's connect was not answered. answers is
+// what answers returned when it began: if others were answered meanwhile, it
+// does not count. p is the dial's probe, if it had one.
+func (l *addresses) timedOut(a netip.AddrPort, name string, answers uint32, now time.Time, err error, p *addressProbe) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if last := l.slot(a).Load(); last > 0 && last >= int64(began.Sub(l.start)) {
-		return // others were answered
+	if l.answers(a) != answers {
+		return
 	}
 	s := l.silences[a]
 	if s == nil {
@@ -169,6 +191,7 @@ func (l *addresses) timedOut(a netip.AddrPort, name string, began, now time.Time
 		}
 		s = &silence{}
 		l.silences[a] = s
+		l.slot(a).entries.Add(1)
 	}
 	s.failures++
 	s.last, s.lastAt = err, now
@@ -222,7 +245,7 @@ func (l *addresses) evict() {
 			break
 		}
 	}
-	delete(l.silences, victim)
+	l.forget(victim)
 }
 
 // silent is the number of silent addresses.
@@ -252,7 +275,7 @@ func (l *addresses) forgetSince(t time.Time) {
 		}
 		switch {
 		case before == 0:
-			delete(l.silences, a)
+			l.forget(a)
 		case before < s.known:
 			s.known, s.probe = before, nil
 		case s.silent() && !s.cooled.Before(t): // by a probe, which has doubled it
@@ -339,7 +362,7 @@ func (d *dial) settleAddresses(now time.Time) {
 		a := &d.state.attempts[i]
 		if d.timedOut(a, now) {
 			err := &hostwise.ConnectError{Host: d.state.host, Kind: hostwise.ConnectTimeout, Attempts: d.state.soFar(errTimeout{})[i : i+1 : i+1]}
-			d.t.addresses.timedOut(a.Addr, d.key, d.start.Add(a.Start), now, err, d.probe(a.Addr))
+			d.t.addresses.timedOut(a.Addr, d.key, d.answersAt[i], now, err, d.probe(a.Addr))
 		}
 	}
 	for _, p := range d.probes {

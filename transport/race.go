@@ -193,6 +193,7 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	a := netip.AddrPortFrom(addr, d.port)
 	state := attemptState{Attempt: hostwise.Attempt{Addr: a}, delay: d.race.Delay(), from: d.delayFrom, hedge: hedge}
 	i := d.state.started(state, now)
+	d.answersAt[i] = d.t.addresses.answers(a)
 	d.running++
 	d.t.counters.attempts.Add(1)
 	if hedge {

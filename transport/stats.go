@@ -41,7 +41,7 @@ type Stats struct {
 	Attempts        uint64                   // addresses tried in them
 	Conns           int                      // connections open or being dialled
 	HostsDown       int                      // hosts whose breaker is open
-	AddressesSilent int                      // addresses (with a port) at which no name is answered: see "Dead hosts" in the package comment
+	AddressesSilent int                      // addresses, with a port, that have timed out for three names and not answered since
 	Race            RaceStats                // how the dials went
 }
 

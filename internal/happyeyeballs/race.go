@@ -167,15 +167,8 @@ func (r *Race) Postpone(a netip.Addr) {
 		return
 	}
 	r.behind = append(r.behind, a)
-	q := make([]netip.Addr, 0, len(r.queue[f]))
-	for _, last := range [...]bool{false, true} {
-		for _, b := range r.queue[f] {
-			if r.postponed(b) == last {
-				q = append(q, b)
-			}
-		}
-	}
-	r.queue[f] = q
+	others := slices.DeleteFunc(slices.Clone(r.queue[f]), func(b netip.Addr) bool { return b == a })
+	r.queue[f] = append(others, a)
 }
 
 func (r *Race) postponed(a netip.Addr) bool { return slices.Contains(r.behind, a) }
