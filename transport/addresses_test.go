@@ -23,8 +23,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// A ledgerTest drives the ledger for one address.
-type ledgerTest struct {
+// An addressesTest drives the ledger for one address.
+type addressesTest struct {
 	*testing.T
 	*addresses
 }
@@ -34,18 +34,18 @@ var (
 	errLost = errors.New("i/o timeout")
 )
 
-func inLedger(t *testing.T, f func(l *ledgerTest)) {
+func inAddresses(t *testing.T, f func(l *addressesTest)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(&ledgerTest{t, newAddresses()}) })
+	synctest.Test(t, func(t *testing.T) { f(&addressesTest{t, newAddresses()}) })
 }
 
 // lose has a connect for a name time out now, without an answer meanwhile.
-func (l *ledgerTest) lose(name string, p *addressProbe) {
+func (l *addressesTest) lose(name string, p *addressProbe) {
 	l.timedOut(parked, name, l.answers(parked), time.Now(), errLost, p)
 }
 
 // silence makes the address silent and returns when to retry.
-func (l *ledgerTest) silence() time.Time {
+func (l *addressesTest) silence() time.Time {
 	l.Helper()
 	for _, name := range []string{"a", "b", "c"} {
 		l.lose(name, nil)
@@ -53,7 +53,7 @@ func (l *ledgerTest) silence() time.Time {
 	return l.down().RetryAt
 }
 
-func (l *ledgerTest) down() *hostwise.HostDownError {
+func (l *addressesTest) down() *hostwise.HostDownError {
 	l.Helper()
 	p, down := l.allow(parked, time.Now(), true)
 	if down == nil || p != nil {
@@ -62,14 +62,14 @@ func (l *ledgerTest) down() *hostwise.HostDownError {
 	return down
 }
 
-func (l *ledgerTest) up() {
+func (l *addressesTest) up() {
 	l.Helper()
 	if p, down := l.allow(parked, time.Now(), true); p != nil || down != nil {
 		l.Fatalf("allow = %v, %v, want an open way", p, down)
 	}
 }
 
-func (l *ledgerTest) takeProbe() *addressProbe {
+func (l *addressesTest) takeProbe() *addressProbe {
 	l.Helper()
 	if p, down := l.allow(parked, time.Now(), false); p != nil || down != nil {
 		l.Fatalf("allow without a probe = %v, %v, want neither", p, down)
@@ -82,7 +82,7 @@ func (l *ledgerTest) takeProbe() *addressProbe {
 }
 
 func TestAddresses_SilentAfterThreeNames(t *testing.T) {
-	inLedger(t, func(l *ledgerTest) {
+	inAddresses(t, func(l *addressesTest) {
 		time.Sleep(time.Minute)
 		for range 5 {
 			l.lose("a", nil)
@@ -121,7 +121,7 @@ func TestAddresses_SilentAfterThreeNames(t *testing.T) {
 // Connects that time out do not count if another one, under way at the same
 // time, was answered.
 func TestAddresses_AnAnswerMeanwhileExcuses(t *testing.T) {
-	inLedger(t, func(l *ledgerTest) {
+	inAddresses(t, func(l *addressesTest) {
 		for i := range 20 {
 			began := l.answers(parked)
 			l.answered(parked)
@@ -139,7 +139,7 @@ func TestAddresses_AnAnswerMeanwhileExcuses(t *testing.T) {
 func TestAddresses_CoolDownDoubles(t *testing.T) {
 	var first []time.Duration
 	for range 50 {
-		inLedger(t, func(l *ledgerTest) {
+		inAddresses(t, func(l *addressesTest) {
 			retryAt := l.silence()
 			first = append(first, time.Until(retryAt))
 			for _, want := range []time.Duration{30, 60, 120, 240, 480, 960, 1920, 3600, 3600} {
@@ -163,7 +163,7 @@ func TestAddresses_CoolDownDoubles(t *testing.T) {
 }
 
 func TestAddresses_OneProbe(t *testing.T) {
-	inLedger(t, func(l *ledgerTest) {
+	inAddresses(t, func(l *addressesTest) {
 		time.Sleep(time.Until(l.silence()))
 		lost := l.takeProbe()
 		if got, want := l.down().RetryAt, time.Now().Add(time.Minute); !got.Equal(want) {
@@ -189,7 +189,7 @@ func TestAddresses_OneProbe(t *testing.T) {
 }
 
 func TestAddresses_ForgetSince(t *testing.T) {
-	inLedger(t, func(l *ledgerTest) {
+	inAddresses(t, func(l *addressesTest) {
 		l.lose("a", nil)
 		l.lose("b", nil)
 		time.Sleep(time.Minute)
