@@ -674,6 +674,25 @@ func TestAddresses_WaitsForTheOtherFamily(t *testing.T) {
 	}
 }
 
+// An answer that joins the race has its silent addresses behind the others.
+func TestAddresses_SilentOnesOfALateAnswer(t *testing.T) {
+	r := &slowNames{names: names{}, slow: "ip4"}
+	inParked(t, Options{Resolver: r}, func(p *parkedTest) {
+		p.known = r.names
+		p.silence("192.0.2.1")
+		p.serve("192.0.2.7:80")
+		p.host("a.test", "2001:db8::1", "192.0.2.1", "192.0.2.7")
+		r.delay = 100 * time.Millisecond
+		before := len(p.net.Dials())
+		if _, err := p.get(context.Background(), "http://a.test/"); err != nil {
+			t.Error(err)
+		}
+		if got, want := p.order(before), []string{"2001:db8::1", "192.0.2.7"}; !slices.Equal(got, want) {
+			t.Errorf("dialled %v, want %v", got, want)
+		}
+	})
+}
+
 func TestAddresses_UsedAgainWithinTheCoolDown(t *testing.T) {
 	inParked(t, Options{}, func(p *parkedTest) {
 		for i := range 50 {
@@ -784,7 +803,7 @@ func TestAddresses_NotCharged(t *testing.T) {
 					tt.visit(p, i)
 					time.Sleep(10 * time.Second) // a dial goes on to its end
 					if got := p.tr.Stats().AddressesSilent; got != 0 {
-						t.Fatalf("%d silent addresses after %d names, want none", got, i+1)
+						p.Fatalf("%d silent addresses after %d names, want none", got, i+1)
 					}
 				}
 			})
@@ -812,9 +831,45 @@ func TestAddresses_ProbeIsRefused(t *testing.T) {
 		p.net.SetLink(addr4, simnet.Link{Fault: simnet.Refuse})
 		p.host("a.test", "192.0.2.1")
 		time.Sleep(time.Until(p.refused("a.test").RetryAt))
-		for _, host := range []string{"a.test", "parked1.test"} {
-			p.fails(host, hostwise.ConnectRefused, 0)
+		p.fails("a.test", hostwise.ConnectRefused, 0)
+		if got := p.tr.Stats().AddressesSilent; got != 0 {
+			t.Errorf("%d silent addresses, want none", got)
 		}
+	})
+}
+
+// A probe that was cut short says nothing: the next may go at once.
+func TestAddresses_ProbeIsCutShort(t *testing.T) {
+	inParked(t, Options{}, func(p *parkedTest) {
+		p.silence("192.0.2.1")
+		p.host("a.test", "192.0.2.1")
+		time.Sleep(time.Until(p.refused("a.test").RetryAt))
+		for _, short := range []time.Duration{time.Second, 2 * time.Second} {
+			ctx, cancel := context.WithTimeout(context.Background(), short)
+			start := time.Now()
+			_, err := p.tr.DialContext(ctx, "tcp", "a.test:80")
+			cancel()
+			if got := time.Since(start); hostwise.KindOf(err) != hostwise.ConnectTimeout || got != short {
+				t.Errorf("%v after %v, want connect_timeout after %v", err, got, short)
+			}
+		}
+		p.serve("192.0.2.1:80")
+		p.gets("a.test")
+	})
+}
+
+// What is known of addresses is of this network.
+func TestAddresses_ForgottenInAnotherNetwork(t *testing.T) {
+	inParked(t, Options{}, func(p *parkedTest) {
+		p.silence("192.0.2.1")
+		p.refused("parked1.test")
+		p.serve("192.0.2.1:80")
+		p.tr.routes = &routes{}
+		for i := range p.tr.routes.family {
+			p.tr.routes.family[i].checked.Store(time.Now().Add(time.Hour).UnixNano())
+		}
+		p.tr.routes.changed.Store(true)
+		p.gets("parked1.test")
 	})
 }
 
