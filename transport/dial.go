@@ -157,7 +157,9 @@ type dial struct {
 	connecting  time.Time // of the first attempt: the connect's clock starts
 	announced   bool      // DNSDone
 	denied      *hostwise.DeniedError
-	unrouted    bool // a family was left out for want of a route
+	unrouted    bool                              // a family was left out for want of a route
+	probes      []*addressProbe                   // of silent addresses; nil for most
+	answersAt   [happyeyeballs.MaxAttempts]uint32 // of the address, when an attempt began
 }
 
 func (t *Transport) newDial(network, address, key string, p *permit) (*dial, error) {
@@ -204,6 +206,7 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	} else {
 		d.t.counters.won(d.winner, happyeyeballs.Of(won.addr.Addr()))
 	}
+	d.settleAddresses(time.Now())
 	if d.leave != nil { // after the charge, so that those who wait see it
 		d.leave()
 	}

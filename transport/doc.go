@@ -15,6 +15,20 @@
 // address families: see Options.ConnectionAttemptDelay, Prefer and
 // DisableMemory. Options.DialDone reports each dial, Stats.Race counts them.
 //
+// # Dead hosts and silent addresses
+//
+// A host:port that keeps failing is not tried for a while, and then by one
+// request at a time: hostwise.HostDownError. The same holds of addresses,
+// since very many names may lead to one that drops all packets: when
+// connecting to an address and port has timed out for three different names,
+// and nothing was answered there meanwhile, it is silent for 30 s, then twice
+// as long each time, up to an hour. A host that has other addresses is still
+// tried, at the silent one last. A host that has no others fails at once,
+// without being charged, but for one dial after each time to see whether the
+// address is back; the first answer ends the silence. Stats counts both.
+// Addresses of proxies are left out of it, and Options.DisableMemory switches
+// it off.
+//
 // # Errors
 //
 // Errors are those of package hostwise, wrapped by http.Client in a

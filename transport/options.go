@@ -64,7 +64,8 @@ type Options struct {
 	DisableIPv4 bool
 
 	// DisableMemory begins every race as if it were the first: without what
-	// is known of the host, of round trips and of whole families.
+	// is known of the host, of round trips, of whole families and of silent
+	// addresses.
 	DisableMemory bool
 
 	// DialDone is called at the end of each dial, before it returns, from

@@ -34,6 +34,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	d.unrouted = routed != without
 	if r.hasChanged() {
 		d.t.history.Flush()
+		d.t.addresses.forgetSince(time.Time{})
 	}
 	d.plan = happyeyeballs.Plan{Prefer: d.t.prefer(r)}
 	if !d.t.opt.DisableMemory {
@@ -71,13 +72,26 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	}()
 	for {
 		now := time.Now()
-		if d.leave == nil && d.race.Ready(now) {
-			if err := d.takeTurn(ctx); err != nil {
-				return nil, err
+		held := false // for an answer with an address that is not silent
+		if d.connecting.IsZero() && d.race.Ready(now) {
+			down := d.screen(now)
+			switch {
+			case down != nil && d.race.Answered():
+				d.announce()
+				return nil, down
+			case down != nil:
+				held = true
+			case d.leave == nil:
+				if err := d.takeTurn(ctx); err != nil {
+					return nil, err
+				}
+				continue
 			}
-			continue
 		}
-		wake := d.startAttempts(now)
+		var wake time.Time
+		if !held {
+			wake = d.startAttempts(now)
+		}
 		if d.lost(now) {
 			return nil, d.failed()
 		}
@@ -179,6 +193,7 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	a := netip.AddrPortFrom(addr, d.port)
 	state := attemptState{Attempt: hostwise.Attempt{Addr: a}, delay: d.race.Delay(), from: d.delayFrom, hedge: hedge}
 	i := d.state.started(state, now)
+	d.answersAt[i] = d.t.addresses.answers(a)
 	d.running++
 	d.t.counters.attempts.Add(1)
 	if hedge {
@@ -238,6 +253,9 @@ func (d *dial) answered(ev event, now time.Time) {
 	d.errs[f] = asDNSError(d.host, ev.err)
 	d.answers[f] = happyeyeballs.Sort(d.allowed(ev.addrs), d.t.routes.source)
 	d.race.Answer(now, f, d.answers[f])
+	if !d.connecting.IsZero() { // else once an address is about to be tried
+		d.screen(now)
+	}
 }
 
 // allowed returns those of addrs that may be dialled.

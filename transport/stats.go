@@ -34,14 +34,15 @@ func (c *counters) failed(k hostwise.Kind) {
 
 // Stats are a Transport's counters since New.
 type Stats struct {
-	Requests  uint64                   // calls of RoundTrip for http and https
-	Responses uint64                   // of these, with response headers
-	Failures  map[hostwise.Kind]uint64 // the others, by Kind
-	Dials     uint64                   // races begun
-	Attempts  uint64                   // addresses tried in them
-	Conns     int                      // connections open or being dialled
-	HostsDown int                      // hosts whose breaker is open
-	Race      RaceStats                // how the dials went
+	Requests        uint64                   // calls of RoundTrip for http and https
+	Responses       uint64                   // of these, with response headers
+	Failures        map[hostwise.Kind]uint64 // the others, by Kind
+	Dials           uint64                   // races begun
+	Attempts        uint64                   // addresses tried in them
+	Conns           int                      // connections open or being dialled
+	HostsDown       int                      // hosts whose breaker is open
+	AddressesSilent int                      // addresses, with a port, that have timed out for three names and not answered since
+	Race            RaceStats                // how the dials went
 }
 
 // RaceStats are the counters of the races between a host's addresses, and
@@ -67,7 +68,7 @@ func (t *Transport) Stats() Stats {
 	c := &t.counters
 	s := Stats{
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Dials: c.dials.Load(), Attempts: c.attempts.Load(),
-		Conns: int(t.conns.open.Load()), HostsDown: t.breaker.open(),
+		Conns: int(t.conns.open.Load()), HostsDown: t.breaker.open(), AddressesSilent: t.addresses.silent(),
 	}
 	s.Race = t.raceStats()
 	c.mu.Lock()

@@ -19,21 +19,22 @@ import (
 // A Transport is an http.RoundTripper. It is safe for concurrent use, and
 // meant to be shared: what it learns about names and hosts serves all.
 type Transport struct {
-	opt      Options
-	original http.RoundTripper // for schemes other than http and https
-	inner    *http.Transport   // keeps and uses the connections
-	proxy    func(*http.Request) (*url.URL, error)
-	resolver Resolver
-	ownsRes  *dnscache.Resolver // to be closed with the Transport; may be nil
-	dial     dialFunc           // connects to an ip:port
-	routes   *routes            // nil when dial does not go by them
-	breaker  *breaker
-	contacts contacts
-	history  *happyeyeballs.History
-	hedges   hedges
-	budget   hedgeBudget
-	conns    *connLimit
-	counters counters
+	opt       Options
+	original  http.RoundTripper // for schemes other than http and https
+	inner     *http.Transport   // keeps and uses the connections
+	proxy     func(*http.Request) (*url.URL, error)
+	resolver  Resolver
+	ownsRes   *dnscache.Resolver // to be closed with the Transport; may be nil
+	dial      dialFunc           // connects to an ip:port
+	routes    *routes            // nil when dial does not go by them
+	breaker   *breaker
+	contacts  contacts
+	addresses *addresses
+	history   *happyeyeballs.History
+	hedges    hedges
+	budget    hedgeBudget
+	conns     *connLimit
+	counters  counters
 
 	mu      sync.Mutex     // orders start and Close
 	closing chan struct{}  // closed by Close
@@ -64,7 +65,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		breaker: newBreaker(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		breaker: newBreaker(), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
 	if t.dial == nil {
@@ -72,6 +73,9 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	if usesRoutes(t.dial) {
 		t.routes = &routes{}
+	}
+	if !opt.DisableMemory {
+		t.dial = t.addresses.listening(t.dial)
 	}
 	if t.resolver == nil {
 		if t.ownsRes, err = dnscache.New(nil); err != nil {

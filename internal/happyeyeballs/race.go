@@ -86,8 +86,9 @@ type Race struct {
 	last     Family    // family of the last start
 	lastAt   time.Time // time of the last start
 	waits    time.Duration
-	nextAt   time.Time // no start before
-	prompted int       // by failures: so many starts are no hedges and do not wait for the delay
+	nextAt   time.Time    // no start before
+	prompted int          // by failures: so many starts are no hedges and do not wait for the delay
+	behind   []netip.Addr // the addresses that Postpone was called for
 }
 
 // New returns a race without answers.
@@ -152,8 +153,25 @@ func (r *Race) Promote(a netip.Addr) {
 			r.cfg.Last[f] = false
 		}
 	}
+	r.behind = slices.DeleteFunc(r.behind, func(b netip.Addr) bool { return b == a })
 	r.cfg.First = a
 }
+
+// Postpone puts an address behind all others of both families that are not
+// postponed, whether they are left or still to come: it is known not to
+// answer. Of an address that was started, or is in no answer, it takes no
+// notice.
+func (r *Race) Postpone(a netip.Addr) {
+	f := Of(a)
+	if !slices.Contains(r.queue[f], a) || r.postponed(a) {
+		return
+	}
+	r.behind = append(r.behind, a)
+	others := slices.DeleteFunc(slices.Clone(r.queue[f]), func(b netip.Addr) bool { return b == a })
+	r.queue[f] = append(others, a)
+}
+
+func (r *Race) postponed(a netip.Addr) bool { return slices.Contains(r.behind, a) }
 
 // toFront returns a copy of list with the i-th address moved to the front.
 func toFront(list []netip.Addr, i int) []netip.Addr {
@@ -228,13 +246,24 @@ func (r *Race) Outcome(winner netip.Addr) Outcome {
 }
 
 // nextFamily is the family of the next attempt: the families alternate
-// (RFC 8305, section 4) as long as both have addresses.
+// (RFC 8305, section 4) as long as both have addresses of the same rank.
 func (r *Race) nextFamily() (f Family, ok bool) {
 	f = r.last.Other()
-	if len(r.queue[f]) == 0 || r.cfg.Last[f] && len(r.queue[f.Other()]) > 0 {
+	if q, other := r.queue[f], r.queue[r.last]; len(q) == 0 || len(other) > 0 && r.rank(other[0]) < r.rank(q[0]) {
 		f = r.last
 	}
 	return f, len(r.queue[f]) > 0 && r.started < MaxAttempts
+}
+
+// rank is what an address has to stand behind: those of a lower rank.
+func (r *Race) rank(a netip.Addr) int {
+	switch {
+	case r.postponed(a):
+		return 2
+	case r.cfg.Last[Of(a)]:
+		return 1
+	}
+	return 0
 }
 
 // startAt is the time before which the next family does not start. The first attempt starts
@@ -244,6 +273,8 @@ func (r *Race) startAt(next Family, now time.Time) time.Time {
 	switch {
 	case r.started > 0 && r.cfg.Last[r.last] && !r.cfg.Last[next]: // the last resort went first for want of an answer
 		return r.lastAt.Add(MinimumConnectionAttemptDelay)
+	case r.started > 0 && r.postponed(r.tried[r.started-1]) && !r.postponed(r.queue[next][0]): // so did a postponed one
+		return r.lastAt.Add(MinimumConnectionAttemptDelay)
 	case r.started > 0:
 		return r.nextAt
 	case r.answered[r.cfg.Prefer]:
@@ -252,11 +283,14 @@ func (r *Race) startAt(next Family, now time.Time) time.Time {
 	return r.usable.Add(r.cfg.ResolutionDelay)
 }
 
+// Answered reports whether every answer is in.
+func (r *Race) Answered() bool { return r.answered[IPv6] && r.answered[IPv4] }
+
 // Lost reports that nothing is left to wait for: every answer is in, every
 // attempt has been made and has failed.
 func (r *Race) Lost() bool {
 	_, more := r.nextFamily()
-	return r.answered[IPv6] && r.answered[IPv4] && !more && r.running == 0
+	return r.Answered() && !more && r.running == 0
 }
 
 func later(a, b time.Time) time.Time {

@@ -16,6 +16,8 @@ func FuzzRace(f *testing.F) {
 	f.Add([]byte{16, 0, 0x88, 0x11, 0, 0, 0})
 	f.Add([]byte{0, 1, 0x34, 0, 60, 10, 10, 0, 10, 10, 10})
 	f.Add([]byte{0, 4, 0x55, 0, 0, 10, 200, 10, 100, 9, 9, 9, 9, 9, 9, 9})
+	f.Add([]byte{0, 16, 0x55, 0, 0, 10, 200, 10, 100, 9, 9, 9, 9, 9, 9, 9})
+	f.Add([]byte{1, 30, 0x77, 0, 60, 10, 0, 10, 100, 9, 9, 9, 9, 9, 9, 9})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		g := &fuzzedRace{t: t, script: script, known: map[netip.Addr]bool{}}
 		g.set()
@@ -32,6 +34,7 @@ type fuzzedRace struct {
 
 	delay, step time.Duration // of Config.Delay, which may learn
 	promotes    bool
+	postpones   bool
 	pool        [2][]netip.Addr  // the answers
 	arrival     [2]time.Duration // of them
 	answered    [2]bool
@@ -74,7 +77,7 @@ func (g *fuzzedRace) set() {
 	if more&4 != 0 {
 		g.step = 7 * ms
 	}
-	g.promotes = more&8 != 0
+	g.promotes, g.postpones = more&8 != 0, more&16 != 0
 	c.Delay = func(netip.Addr) time.Duration { return g.delay }
 	for i := range count >> 4 {
 		g.pool[IPv6] = append(g.pool[IPv6], netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i % 11)})) // some of them twice
@@ -164,6 +167,11 @@ func (g *fuzzedRace) await(wake time.Time) (winner netip.Addr) {
 					g.known[a] = true
 				}
 				g.r.Answer(at(g.now), f, g.pool[f])
+				for i, a := range g.pool[f] {
+					if g.postpones && i%3 == 0 {
+						g.r.Postpone(a)
+					}
+				}
 			})
 		}
 	}

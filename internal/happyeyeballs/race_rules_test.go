@@ -197,3 +197,24 @@ func TestRace_DelayIsThatOfTheAddress(t *testing.T) {
 		t.Errorf("asked for the delays behind %v, want %v", asked, want)
 	}
 }
+
+func TestRace_PostponedAddressesComeLast(t *testing.T) {
+	testRaces(t, []raceTest{
+		{"but not once they were started", Config{Prefer: IPv4}, []event{{at: 0, answer: "6"}, {at: 0, answer: many("4", 3)}, {at: 0, behind: "192.0.2.1"}},
+			[]string{"0s 192.0.2.1", "250ms 192.0.2.2", "500ms 192.0.2.3"}}, // it was started already
+		{"and of the other one", Config{}, []event{{at: 0, answer: many("4", 3)}, {at: 0, behind: "192.0.2.1"}, {at: 0, behind: "192.0.2.1"}, {at: 0, answer: many("6", 2)}},
+			[]string{"0s 2001:db8::1", "250ms 192.0.2.2", "500ms 2001:db8::2", "1s 192.0.2.3", "2s 192.0.2.1"}},
+		{"the preferred family's, too", Config{}, []event{{at: 0, answer: many("4", 2)}, {at: 10 * ms, answer: many("6", 1)}, {at: 10 * ms, behind: "2001:db8::1"}},
+			[]string{"10ms 2001:db8::1", "260ms 192.0.2.1", "510ms 192.0.2.2"}}, // it was started already
+		{"in their own order and turn", Config{ResolutionDelay: time.Second}, []event{{at: 0, answer: many("4", 3)}, {at: 0, behind: "192.0.2.1"}, {at: 0, behind: "192.0.2.2"}, {at: 0, answer: "6"}},
+			[]string{"0s 192.0.2.3", "250ms 192.0.2.1", "500ms 192.0.2.2"}},
+		{"behind a family that is the last resort", Config{Prefer: IPv4, Last: [2]bool{IPv6: true}}, []event{{at: 0, answer: many("6", 2)}, {at: 0, behind: "2001:db8::1"}, {at: 0, answer: many("4", 1)}},
+			[]string{"0s 192.0.2.1", "250ms 2001:db8::2", "500ms 2001:db8::1"}},
+		{"an answer that comes later goes before them at once", Config{ResolutionDelay: 1}, []event{{at: 0, answer: many("4", 2)}, {at: 0, behind: "192.0.2.1"}, {at: 0, behind: "192.0.2.2"}, {at: 100 * ms, answer: many("6", 2)}},
+			[]string{"1ns 192.0.2.1", "100ms 2001:db8::1", "350ms 2001:db8::2", "850ms 192.0.2.2"}},
+		{"unless another race is won by one", Config{ResolutionDelay: time.Second}, []event{{at: 0, answer: many("4", 3)}, {at: 0, behind: "192.0.2.3"}, {at: 0, promote: "192.0.2.3"}, {at: 0, answer: "6"}},
+			[]string{"0s 192.0.2.3", "250ms 192.0.2.1", "500ms 192.0.2.2"}},
+		{"also one that was answered twice", Config{ResolutionDelay: time.Second}, []event{{at: 0, answer: "4 192.0.2.1 192.0.2.1 192.0.2.2"}, {at: 0, behind: "192.0.2.1"}, {at: 0, answer: "6"}},
+			[]string{"0s 192.0.2.2", "250ms 192.0.2.1"}},
+	})
+}

@@ -36,6 +36,7 @@ type event struct {
 	answer  string        // "6" or "4", and the addresses: "6 2001:db8::1"
 	delay   time.Duration // has been learned
 	promote string        // an address
+	behind  string        // an address that is postponed
 }
 
 // starts runs a race against a script of events, waking only when told to,
@@ -80,6 +81,8 @@ func starts(t *testing.T, c Config, script []event) (log []string) {
 				r.Reconsider()
 			case e.promote != "":
 				r.Promote(netip.MustParseAddr(e.promote))
+			case e.behind != "":
+				r.Postpone(netip.MustParseAddr(e.behind))
 			case e.answer == "":
 				r.Failed(at(now))
 			default:
