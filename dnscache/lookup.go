@@ -93,6 +93,19 @@ func (r *Resolver) appendExact(ctx context.Context, dst []netip.Addr, want famil
 	return r.appendRecords(dst, host, want, records, ask)
 }
 
+// AppendCached appends host's addresses if the cache has fresh answers for
+// every family of network, at least one of them with addresses; else it
+// reports false, and AppendNetIP or Subscribe may know more: static names, and
+// names in upper case. It asks nobody, and with enough room in dst it does not
+// allocate.
+func (r *Resolver) AppendCached(dst []netip.Addr, network, host string) ([]netip.Addr, bool) {
+	want, err := r.families(network, host)
+	if err != nil || r.candidates(host) != nil {
+		return dst, false
+	}
+	return r.hit(dst, want, host)
+}
+
 // hit appends what the cache has for host as it stands, if that is the whole
 // answer and there are addresses in it.
 func (r *Resolver) hit(dst []netip.Addr, want familySet, host string) ([]netip.Addr, bool) {

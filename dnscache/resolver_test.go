@@ -451,3 +451,35 @@ func TestNew_Errors(t *testing.T) {
 		}
 	}
 }
+
+func TestAppendCached(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.host("a.test", 60, "192.0.2.1", "2001:db8::1")
+		cached := func(network, host string) string {
+			addrs, ok := w.r.AppendCached(nil, network, host)
+			return fmt.Sprint(addrs, ok)
+		}
+		if got, want := cached("ip", "a.test"), "[] false"; got != want {
+			t.Errorf("before the lookup: %s, want %s", got, want)
+		}
+		w.asked("a.test", dns.TypeA, 0)
+		w.r.LookupNetIP(context.Background(), "ip", "a.test")
+		w.r.LookupNetIP(context.Background(), "ip", "none.test")
+		for _, tt := range []struct{ network, host, want string }{
+			{"ip", "a.test", "[2001:db8::1 192.0.2.1] true"},
+			{"ip6", "a.test", "[2001:db8::1] true"},
+			{"ip4", "A.test.", "[] false"}, // only as the cache spells it
+			{"ip", "none.test", "[] false"},
+			{"tcp", "a.test", "[] false"},
+		} {
+			if got := cached(tt.network, tt.host); got != tt.want {
+				t.Errorf("%s of %s: %s, want %s", tt.network, tt.host, got, tt.want)
+			}
+		}
+		time.Sleep(time.Minute)
+		if got, want := cached("ip", "a.test"), "[] false"; got != want {
+			t.Errorf("expired: %s, want %s", got, want)
+		}
+		w.asked("a.test", dns.TypeA, 1)
+	})
+}

@@ -1,11 +1,9 @@
 package transport
 
 import (
-	"context"
 	"encoding/binary"
 	"hash/maphash"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -73,20 +71,6 @@ type addressProbe struct {
 
 func newAddresses() *addresses {
 	return &addresses{seed: maphash.MakeSeed(), silences: map[netip.AddrPort]*silence{}}
-}
-
-// listening is dial, and takes note of the addresses that answer, also when
-// nobody waits for the connection any more.
-func (l *addresses) listening(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dial(ctx, network, address)
-		if err == nil && c != nil || isAnswer(err) {
-			if a, err := netip.ParseAddrPort(address); err == nil {
-				l.answered(a)
-			}
-		}
-		return c, err
-	}
 }
 
 // isAnswer reports whether a failed connect was answered: a refusal is quick,

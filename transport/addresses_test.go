@@ -1017,12 +1017,4 @@ func BenchmarkAddresses_Healthy(b *testing.B) {
 		})
 		run("answered", func() { l.answered(a) })
 	}
-	made := &net.TCPConn{}
-	dial := newAddresses().listening(func(context.Context, string, string) (net.Conn, error) { return made, nil })
-	b.Run("around a connect", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			dial(context.Background(), "tcp", "198.51.100.1:443")
-		}
-	})
 }

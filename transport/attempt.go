@@ -20,48 +20,62 @@ import (
 // attempt connects to one address and, for https, shakes hands.
 func (d *dial) attempt(i int, a netip.AddrPort) {
 	defer d.t.wg.Done()
-	network := "tcp6"
-	if happyeyeballs.Of(a.Addr()) == happyeyeballs.IPv4 {
-		network = "tcp4"
-	}
+	growStack(i)
 	start := time.Now()
-	raw, err := d.connect(network, a.String())
+	raw, err := d.connect(a)
 	took := time.Since(start)
 	if err == nil && raw == nil {
 		err = errors.New("the base transport's DialContext returned neither a connection nor an error")
+	}
+	if err == nil || isAnswer(err) { // also when nobody waits for it any more
+		d.t.addresses.answered(a)
 	}
 	if err != nil {
 		d.events.post(event{attempt: i, addr: a, err: err})
 		return
 	}
-	d.events.post(event{attempt: i, addr: a, connected: true, repeated: took >= soonestRepetition && retransmitted(raw)})
 	c := &conn{Conn: raw, addr: a}
-	if d.tls != nil {
-		c.tls = tls.Client(c, d.tls)
-		ctx, cancel := context.WithTimeout(d.ctx, d.t.opt.TLSHandshakeTimeout)
-		err := c.tls.HandshakeContext(ctx)
-		cancel()
-		if err != nil {
-			raw.Close()
-			d.events.post(event{attempt: i, addr: a, err: plainHTTP(err), established: true})
-			return
-		}
+	connected := event{attempt: i, addr: a, connected: true, repeated: took >= soonestRepetition && retransmitted(raw)}
+	if d.tls == nil {
+		connected.conn, connected.established = c, true
+		d.events.post(connected)
+		return
+	}
+	d.events.post(connected)
+	c.tls = tls.Client(c, d.tls)
+	ctx, cancel := context.WithTimeout(d.ctx, d.t.opt.TLSHandshakeTimeout)
+	err = c.tls.HandshakeContext(ctx)
+	cancel()
+	if err != nil {
+		raw.Close()
+		d.events.post(event{attempt: i, addr: a, err: plainHTTP(err), established: true})
+		return
 	}
 	d.events.post(event{attempt: i, addr: a, conn: c, established: true})
 }
 
+// growStack gives a goroutine at once the stack that package net's dial needs:
+// to grow in the midst of it, twice, takes as long as a third of this package's
+// own work.
+//
+//go:noinline
+func growStack(i int) byte {
+	var frame [4 << 10]byte
+	return frame[i%len(frame)]
+}
+
 // connect connects to one address, until the dial's end at most.
-func (d *dial) connect(network, address string) (net.Conn, error) {
-	deadline := d.end()
-	if !d.deadline.IsZero() && d.deadline.Before(deadline) {
-		deadline = d.deadline
+func (d *dial) connect(a netip.AddrPort) (net.Conn, error) {
+	network := "tcp6"
+	if happyeyeballs.Of(a.Addr()) == happyeyeballs.IPv4 {
+		network = "tcp4"
 	}
 	if d.t.keepsDeadline() {
-		return d.t.dial(until{d.ctx, deadline}, network, address)
+		return d.t.dial(&d.connects, network, a.String())
 	}
-	ctx, cancel := context.WithDeadline(d.ctx, deadline)
+	ctx, cancel := context.WithDeadline(d.ctx, d.connects.deadline)
 	defer cancel()
-	return d.t.dial(ctx, network, address)
+	return d.t.dial(ctx, network, a.String())
 }
 
 // keepsDeadline reports whether dial ends at its context's Deadline by
@@ -74,7 +88,7 @@ type until struct {
 	deadline time.Time
 }
 
-func (c until) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *until) Deadline() (time.Time, bool) { return c.deadline, true }
 
 // soonestRepetition is the time before which no SYN is sent again, however
 // the system is tuned: Linux's minimum for data.
@@ -152,7 +166,8 @@ type event struct {
 	answer bool
 	family happyeyeballs.Family
 	addrs  []netip.Addr
-	// News: connected (a handshake follows, or success), failed, or done.
+	// News: connected (a handshake follows), failed, or done; without a
+	// handshake, connected and done.
 	attempt     int
 	addr        netip.AddrPort
 	connected   bool
@@ -175,13 +190,13 @@ type mailbox struct {
 	events []event
 	closed bool
 	late   *atomic.Uint64
-	room   [4]event // for the events of most dials
+	room   [2]event // for the events of most dials
 }
 
-func newMailbox() *mailbox {
-	m := &mailbox{ready: make(chan struct{}, 1)}
+// open readies a zero mailbox.
+func (m *mailbox) open() {
+	m.ready = make(chan struct{}, 1)
 	m.events = m.room[:0]
-	return m
 }
 
 func (m *mailbox) post(ev event) {
@@ -201,16 +216,16 @@ func (m *mailbox) post(ev event) {
 	}
 }
 
-// next returns the oldest event.
-func (m *mailbox) next() (ev event, ok bool) {
+// next sets ev to the oldest event, if there is one.
+func (m *mailbox) next(ev *event) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.events) == 0 {
 		m.events = m.room[:0]
-		return event{}, false
+		return false
 	}
-	ev, m.events = m.events[0], m.events[1:]
-	return ev, true
+	*ev, m.events = m.events[0], m.events[1:]
+	return true
 }
 
 // close closes the connections that came too late, and those still to come.

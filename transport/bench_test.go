@@ -117,7 +117,7 @@ func BenchmarkColdRequest_Added(b *testing.B) {
 
 // cold is a Transport whose every request needs a connection of its own, and
 // that knows a.test to be 127.0.0.1.
-func cold(b *testing.B) *Transport {
+func cold(b testing.TB) *Transport {
 	n := simnet.New(1)
 	ns := n.ServeDNS("192.0.2.53:53")
 	ns.AddHost("a.test", 24*3600, netip.MustParseAddr("127.0.0.1"))

@@ -1,10 +1,13 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +68,25 @@ type requestBody struct {
 	io.ReadCloser
 	err atomic.Pointer[error]
 }
+
+// isInMemory reports whether b is what http.NewRequest makes of a reader of
+// memory. net/http sends such a body in one packet with the headers, if it can
+// see the type.
+func isInMemory(b io.ReadCloser) bool {
+	switch reflect.TypeOf(b) {
+	case nopCloser, nopCloserWriterTo:
+		switch reflect.ValueOf(b).Field(0).Interface().(type) {
+		case *bytes.Reader, *bytes.Buffer, *strings.Reader:
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	nopCloser         = reflect.TypeOf(io.NopCloser(nil))
+	nopCloserWriterTo = reflect.TypeOf(io.NopCloser((*bytes.Reader)(nil)))
+)
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)

@@ -231,8 +231,7 @@ func TestJourney_Rewind(t *testing.T) {
 		}
 		j := &journey{Context: t.Context()}
 		if req.Body != nil {
-			j.body = &requestBody{ReadCloser: req.Body}
-			req.Body = j.body
+			j.watch(req)
 			if _, err := io.ReadAll(req.Body); err != nil {
 				t.Fatal(err)
 			}
@@ -243,7 +242,7 @@ func TestJourney_Rewind(t *testing.T) {
 		if !tt.ok || req.Body == nil {
 			continue
 		}
-		if b, err := io.ReadAll(req.Body); string(b) != tt.want || err != nil || req.Body != j.body {
+		if b, err := io.ReadAll(req.Body); string(b) != tt.want || err != nil {
 			t.Errorf("%s: body %q, %v, want %q again", tt.name, b, err, tt.want)
 		}
 	}

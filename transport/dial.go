@@ -141,7 +141,7 @@ type dial struct {
 
 	start       time.Time
 	plan        happyeyeballs.Plan
-	race        *happyeyeballs.Race
+	race        happyeyeballs.Race
 	hedging     bool // this dial's hedge is the host's
 	waiting     bool // for another dial's hedge
 	released    bool // another dial's hedge has won
@@ -149,15 +149,20 @@ type dial struct {
 	delayFrom   happyeyeballs.Source
 	resolutions []Resolution
 	events      *mailbox
-	ctx         context.Context // of the attempts
+	mailbox     mailbox // most often that of events
+	detached    detached
+	ctx         context.Context // of the attempts, below detached
+	connects    until           // the same, with the connect's deadline
 	running     int             // of these
 	answers     [2][]netip.Addr
+	room        [4]netip.Addr // for those of most dials
 	errs        [2]*hostwise.DNSError
 	leave       func()    // set once it is this dial's turn to connect
 	connecting  time.Time // of the first attempt: the connect's clock starts
 	announced   bool      // DNSDone
 	denied      *hostwise.DeniedError
-	unrouted    bool                              // a family was left out for want of a route
+	without     [2]bool                           // families left out
+	unrouted    bool                              // one of them for want of a route
 	probes      []*addressProbe                   // of silent addresses; nil for most
 	answersAt   [happyeyeballs.MaxAttempts]uint32 // of the address, when an attempt began
 }
@@ -175,7 +180,10 @@ func (t *Transport) newDial(network, address, key string, p *permit) (*dial, err
 	if host == "" { // this machine, as with a net.Dialer
 		host = "localhost"
 	}
-	literal, _ := netip.ParseAddr(host)
+	var literal netip.Addr
+	if last := host[len(host)-1]; '0' <= last && last <= '9' || strings.Contains(host, ":") { // else the error would cost
+		literal, _ = netip.ParseAddr(host)
+	}
 	d := &dial{
 		t: t, network: network, host: host, literal: literal, port: uint16(port), key: key, permit: p, start: now, winner: -1,
 		state: dialState{host: key, name: host, start: now},

@@ -25,7 +25,7 @@ type journey struct {
 	permit          *permit  // of the breaker; nil for a healthy host
 	onlyHTTP1       bool
 	conns           *connLimit
-	body            *requestBody // nil: none
+	body            *requestBody // nil: none, or one that cannot fail
 	trace           httptrace.ClientTrace
 
 	hooks sync.Mutex // serialises the user's trace hooks with each other and with end; held while they run
@@ -37,6 +37,7 @@ type journey struct {
 	dial    *dialState // the latest
 	tunnel  time.Time  // when the proxy has said yes to CONNECT; zero: not yet
 	dialled []*conn    // connections made for the request, which net/http may give to another
+	room    [1]*conn   // for those of most requests
 	gotAt   time.Time  // when the connection was obtained
 	wroteAt time.Time  // when the request was written to it; zero: not yet
 	conn    net.Conn
@@ -112,7 +113,7 @@ func (j *journey) mayRepeat() bool {
 
 // rewind gives r its body from the beginning, if that is possible.
 func (j *journey) rewind(r *http.Request) bool {
-	if j.body == nil {
+	if r.Body == nil || r.Body == http.NoBody {
 		return true
 	}
 	if r.GetBody == nil {
@@ -122,9 +123,17 @@ func (j *journey) rewind(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	j.body = &requestBody{ReadCloser: b}
-	r.Body = j.body
+	r.Body = b
+	j.watch(r)
 	return true
+}
+
+// watch has the journey know how reading r's body fails, if it can.
+func (j *journey) watch(r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody && !isInMemory(r.Body) {
+		j.body = &requestBody{ReadCloser: r.Body}
+		r.Body = j.body
+	}
 }
 
 // leave ends the use of a connection. j.mu is held.
@@ -222,6 +231,9 @@ func (j *journey) made(c *conn) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.over && c != nil {
+		if j.dialled == nil {
+			j.dialled = j.room[:0]
+		}
 		j.dialled = append(j.dialled, c)
 	}
 	return !j.over

@@ -15,8 +15,12 @@ import (
 // raceAddresses resolves and connects: the happyeyeballs.Race decides, this
 // loop acts.
 func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
-	attempts, cancel := context.WithCancel(detached{ctx})
-	d.events = newMailbox()
+	d.detached = detached{ctx}
+	attempts, cancel := context.WithCancel(&d.detached)
+	if d.events = &d.mailbox; d.mailbox.ready != nil { // the second race's, which gets no answer to the first
+		d.events = new(mailbox)
+	}
+	d.events.open()
 	defer func() {
 		if d.winner >= 0 {
 			d.events.close(&d.t.counters.lost)
@@ -26,28 +30,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	}()
 	defer cancel()
 	d.ctx, d.running = attempts, 0
-	if d.literal.IsValid() {
-		r = nil // it is this family or none
-	}
-	without := d.t.without(d.network)
-	routed := r.without(without, d.start)
-	d.unrouted = routed != without
-	if r.hasChanged() {
-		d.t.history.Flush()
-		d.t.addresses.forgetSince(time.Time{})
-	}
-	d.plan = happyeyeballs.Plan{Prefer: d.t.prefer(r)}
-	if !d.t.opt.DisableMemory {
-		d.plan = d.t.history.Plan(d.key, d.plan.Prefer, d.start)
-	}
-	config := happyeyeballs.Config{
-		Prefer: d.plan.Prefer, Last: d.plan.Last, First: d.plan.First, Without: routed, ResolutionDelay: d.t.opt.ResolutionDelay,
-		Delay: func(a netip.Addr) time.Duration {
-			var delay time.Duration
-			delay, d.delayFrom = d.t.attemptDelay(a, time.Now())
-			return delay
-		},
-	}
+	d.begin(r)
 	winner := netip.Addr{}
 	defer func() {
 		d.t.history.Ended(d.key, d.plan, d.race.Outcome(winner), time.Now())
@@ -55,14 +38,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 			d.t.hedges.end(d.key, d.hedgeWinner(winner))
 		}
 	}()
-	d.answers, d.errs, d.denied = [2][]netip.Addr{}, [2]*hostwise.DNSError{}, nil
-	d.race = happyeyeballs.New(config)
-	d.trace(func(u *httptrace.ClientTrace) {
-		if u.DNSStart != nil {
-			u.DNSStart(httptrace.DNSStartInfo{Host: d.host})
-		}
-	})
-	defer d.resolve(ctx, config.Without)()
+	defer d.resolve(ctx, d.without)()
 
 	var timer *time.Timer // nil as long as there is no need for one
 	defer func() {
@@ -70,6 +46,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 			timer.Stop()
 		}
 	}()
+	var ev event
 	for {
 		now := time.Now()
 		held := false // for an answer with an address that is not silent
@@ -106,8 +83,8 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 		}
 		select {
 		case <-d.events.ready:
-			for ev, ok := d.events.next(); ok; ev, ok = d.events.next() {
-				conn, err := d.handle(ev)
+			for d.events.next(&ev) {
+				conn, err := d.handle(&ev)
 				if conn != nil {
 					winner, d.winner = ev.addr.Addr(), ev.attempt
 				}
@@ -122,6 +99,39 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 			return nil, d.state.interrupted(errClosed)
 		}
 	}
+}
+
+// begin makes the dial's race by what is known of the host and of the routes.
+func (d *dial) begin(r *routes) {
+	if d.literal.IsValid() {
+		r = nil // it is this family or none
+	}
+	without := d.t.without(d.network)
+	routed := r.without(without, d.start)
+	d.unrouted = routed != without
+	if r.hasChanged() {
+		d.t.history.Flush()
+		d.t.addresses.forgetSince(time.Time{})
+	}
+	d.plan = happyeyeballs.Plan{Prefer: d.t.prefer(r)}
+	if !d.t.opt.DisableMemory {
+		d.plan = d.t.history.Plan(d.key, d.plan.Prefer, d.start)
+	}
+	d.race.Reset(happyeyeballs.Config{
+		Prefer: d.plan.Prefer, Last: d.plan.Last, First: d.plan.First, Without: routed, ResolutionDelay: d.t.opt.ResolutionDelay,
+		Delay: func(a netip.Addr) time.Duration {
+			var delay time.Duration
+			delay, d.delayFrom = d.t.attemptDelay(a, time.Now())
+			return delay
+		},
+	})
+	d.answers, d.errs, d.denied = [2][]netip.Addr{}, [2]*hostwise.DNSError{}, nil
+	d.without = routed
+	d.trace(func(u *httptrace.ClientTrace) {
+		if u.DNSStart != nil {
+			u.DNSStart(httptrace.DNSStartInfo{Host: d.host})
+		}
+	})
 }
 
 // startAttempts starts the attempts that are due and returns when to look
@@ -188,6 +198,10 @@ func (d *dial) hedgeWinner(winner netip.Addr) netip.Addr {
 func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	if d.connecting.IsZero() {
 		d.connecting = now
+		d.connects = until{d.ctx, d.end()}
+		if !d.deadline.IsZero() && d.deadline.Before(d.connects.deadline) {
+			d.connects.deadline = d.deadline
+		}
 		d.announce()
 	}
 	a := netip.AddrPortFrom(addr, d.port)
@@ -211,7 +225,7 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 
 // handle takes in one event. It returns the winner's connection, or an error
 // that ends the race.
-func (d *dial) handle(ev event) (*conn, error) {
+func (d *dial) handle(ev *event) (*conn, error) {
 	now := time.Now()
 	switch {
 	case ev.answer:
@@ -230,8 +244,11 @@ func (d *dial) handle(ev event) (*conn, error) {
 			d.t.history.Measured(ev.addr.Addr(), took, now)
 		}
 		d.connectDone(ev.addr, nil)
-		return nil, nil
-	case ev.err == nil:
+		if ev.conn == nil { // a handshake follows
+			return nil, nil
+		}
+	}
+	if ev.conn != nil {
 		ev.conn.limit = d.t.conns
 		return ev.conn, nil
 	}
@@ -247,7 +264,7 @@ func (d *dial) handle(ev event) (*conn, error) {
 }
 
 // answered takes in one family's addresses, those that may be dialled.
-func (d *dial) answered(ev event, now time.Time) {
+func (d *dial) answered(ev *event, now time.Time) {
 	f := ev.family
 	d.note(f, ev, now)
 	d.errs[f] = asDNSError(d.host, ev.err)

@@ -72,7 +72,7 @@ func (d *dial) report(err error) {
 }
 
 // note keeps an answer for the report.
-func (d *dial) note(f happyeyeballs.Family, ev event, now time.Time) {
+func (d *dial) note(f happyeyeballs.Family, ev *event, now time.Time) {
 	if d.t.opt.DialDone != nil {
 		d.resolutions = append(d.resolutions, Resolution{Network: networks[f], At: now.Sub(d.start), Addrs: slices.Clone(ev.addrs), Err: ev.err})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +22,14 @@ var networks = [2]string{happyeyeballs.IPv6: "ip6", happyeyeballs.IPv4: "ip4"}
 func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 	if d.literal.IsValid() {
 		f := happyeyeballs.Of(d.literal)
-		other := event{answer: true, family: f.Other()}
+		other := event{family: f.Other()}
 		if without[f] { // by network
 			other.err = &hostwise.DNSError{Host: d.host, Kind: hostwise.DNSNoData}
 		}
-		d.events.post(event{answer: true, family: f, addrs: []netip.Addr{d.literal}})
-		d.events.post(other)
 		d.state.resolve(nil)
+		now := time.Now()
+		d.answered(&event{family: f, addrs: append(d.room[:0], d.literal)}, now)
+		d.answered(&other, now)
 		return func() {}
 	}
 	if r, ok := d.t.resolver.(*dnscache.Resolver); ok {
@@ -39,6 +41,13 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		}
 		if without[0] && without[1] {
 			return func() {}
+		}
+		if d.t.opt.DialDone == nil { // a report has the error of a family without addresses, too
+			if addrs, ok := r.AppendCached(d.room[:0], network, d.host); ok {
+				d.state.resolve(nil)
+				d.cached(addrs, without)
+				return func() {}
+			}
 		}
 		events := d.events
 		s := r.Subscribe(network, d.host, func(network string, addrs []netip.Addr, err error) {
@@ -64,6 +73,20 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		})
 	}
 	return cancel
+}
+
+// cached takes in the answers that the cache has for all families, IPv6 first.
+func (d *dial) cached(addrs []netip.Addr, without [2]bool) {
+	n := slices.IndexFunc(addrs, func(a netip.Addr) bool { return happyeyeballs.Of(a) == happyeyeballs.IPv4 })
+	if n < 0 {
+		n = len(addrs)
+	}
+	now := time.Now()
+	for f, addrs := range [2][]netip.Addr{happyeyeballs.IPv6: addrs[:n:n], happyeyeballs.IPv4: addrs[n:]} {
+		if !without[f] {
+			d.answered(&event{family: happyeyeballs.Family(f), addrs: addrs}, now)
+		}
+	}
 }
 
 // knowsNoData reports whether the resolver tells a name without addresses of

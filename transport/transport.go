@@ -74,9 +74,6 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	if usesRoutes(t.dial) {
 		t.routes = &routes{}
 	}
-	if !opt.DisableMemory {
-		t.dial = t.addresses.listening(t.dial)
-	}
 	if t.resolver == nil {
 		if t.ownsRes, err = dnscache.New(nil); err != nil {
 			return nil, err
@@ -143,10 +140,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
 	own, cancel, giveUp := j.begun()
 	r := req.WithContext(own)
-	if req.Body != nil && req.Body != http.NoBody {
-		j.body = &requestBody{ReadCloser: req.Body}
-		r.Body = j.body
-	}
+	j.watch(r)
 	if err := t.chooseProxy(j, r); err != nil {
 		closeBody(req)
 		t.breaker.release(permit)
@@ -270,7 +264,10 @@ func hostPort(u *url.URL) string {
 			port = "443"
 		}
 	}
-	return net.JoinHostPort(strings.ToLower(host), port)
+	if host = strings.ToLower(host); len(host)+len(":")+len(port) == len(u.Host) && host == u.Host[:len(host)] {
+		return u.Host // as it should be, most often
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func closeBody(req *http.Request) {

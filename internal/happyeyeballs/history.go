@@ -27,8 +27,9 @@ type History struct {
 	hosts    *lru[string, hostHistory]
 	prefixes *lru[netip.Prefix, rtt]
 	connects [recentConnects]time.Duration
-	measured int // connects ever
-	p95      time.Duration
+	measured int           // connects ever
+	p95      time.Duration // of them; 0: not yet known
+	p95At    int           // measured then
 	families [2]verdict
 	epoch    int // flushes
 }
@@ -189,11 +190,18 @@ func (h *History) Measured(a netip.Addr, took time.Duration, now time.Time) {
 	p.smooth += (took - p.smooth) / 8 // RFC 6298, section 2
 	p.at = now
 	h.connects[h.measured%recentConnects] = took
-	if h.measured++; h.measured == enoughConnects || h.measured%16 == 0 && h.measured > enoughConnects {
+	h.measured++
+}
+
+// recent is the 95th percentile of recent connects, at most 15 of them left
+// out.
+func (h *History) recent() time.Duration {
+	if h.p95 == 0 || h.measured-h.p95At >= 16 {
 		sorted := slices.Clone(h.connects[:min(h.measured, recentConnects)])
 		slices.Sort(sorted)
-		h.p95 = sorted[(len(sorted)*95+99)/100-1]
+		h.p95, h.p95At = sorted[(len(sorted)*95+99)/100-1], h.measured
 	}
+	return h.p95
 }
 
 // Source says what an attempt delay is taken from.
@@ -214,7 +222,7 @@ func (h *History) Delay(a netip.Addr, now time.Time) (time.Duration, Source) {
 		return clamp(2 * p.smooth), FromPrefix
 	}
 	if h.measured >= enoughConnects {
-		return clamp(h.p95), FromRecent
+		return clamp(h.recent()), FromRecent
 	}
 	return ConnectionAttemptDelay, FromDefault
 }

@@ -93,13 +93,21 @@ type Race struct {
 
 // New returns a race without answers.
 func New(cfg Config) *Race {
+	r := new(Race)
+	r.Reset(cfg)
+	return r
+}
+
+// Reset makes r a race without answers.
+func (r *Race) Reset(cfg Config) {
 	if cfg.ResolutionDelay == 0 {
 		cfg.ResolutionDelay = ResolutionDelay
 	}
 	if cfg.Delay == nil {
 		cfg.Delay = func(netip.Addr) time.Duration { return ConnectionAttemptDelay }
 	}
-	return &Race{cfg: cfg, answered: cfg.Without, last: cfg.Prefer.Other()}
+	*r = Race{}
+	r.cfg, r.answered, r.last = cfg, cfg.Without, cfg.Prefer.Other()
 }
 
 // Answer records the answer for one family, once. No addresses means a
