@@ -183,7 +183,7 @@ func BenchmarkDial(b *testing.B) {
 // BenchmarkBreaker_HealthyHost is what the breaker costs a request to a host
 // without a recent failure.
 func BenchmarkBreaker_HealthyHost(b *testing.B) {
-	br := newBreaker()
+	br := newTestBreaker(BreakerOptions{})
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -24,9 +24,16 @@ const host = "a.test:443"
 
 var errDown = errors.New("refused")
 
+func newTestBreaker(o BreakerOptions) *breaker {
+	if err := o.setDefaults(); err != nil {
+		panic(err)
+	}
+	return newBreaker(o)
+}
+
 func inBreaker(t *testing.T, f func(b *breakerTest)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(&breakerTest{t, newBreaker()}) })
+	synctest.Test(t, func(t *testing.T) { f(&breakerTest{t, newTestBreaker(BreakerOptions{})}) })
 }
 
 // trip fails as often as it takes and returns the time of retry.
@@ -42,7 +49,7 @@ func (b *breakerTest) trip(answered bool) time.Time {
 }
 
 func (b *breakerTest) fail(answered bool, p *permit) (tripped bool) {
-	return b.failure(host, time.Now(), errDown, answered, p)
+	return b.failure(host, time.Now(), errDown, 0, answered, p, 0)
 }
 
 // down checks that the host is down and returns the error.
@@ -112,6 +119,8 @@ func TestBreaker_SuccessForgets(t *testing.T) {
 	})
 }
 
+func (b *breaker) get(key string) *hostBreaker { return b.shard(key).hosts[key] }
+
 func (b *breaker) size() (n int) {
 	for i := range b.shards {
 		n += len(b.shards[i].hosts)
@@ -165,8 +174,8 @@ func TestBreaker_OneProbe(t *testing.T) {
 		}
 		b.success(host, p)
 		b.up()
-		if b.open() != 0 || b.size() != 0 {
-			t.Errorf("%d open, %d entries after a success", b.open(), b.size())
+		if b.breaker.down() != 0 || b.size() != 0 {
+			t.Errorf("%d open, %d entries after a success", b.breaker.down(), b.size())
 		}
 		// It has to fail as often as a new host before it trips again.
 		if got := time.Until(b.trip(false)); got > 33*time.Second {
@@ -294,27 +303,27 @@ func TestBreaker_KeysAreApart(t *testing.T) {
 
 func TestBreaker_TableIsBounded(t *testing.T) {
 	const tripped, failing = 1000, 70_000
-	b := newBreaker()
+	b := newTestBreaker(BreakerOptions{})
 	now := time.Now()
 	for i := range tripped {
 		for range 3 {
-			b.failure(fmt.Sprintf("down%d.test:443", i), now, errDown, false, nil)
+			b.failure(fmt.Sprintf("down%d.test:443", i), now, errDown, 0, false, nil, 0)
 		}
 	}
 	for i := range failing {
-		b.failure(fmt.Sprintf("h%d.test:443", i), now, errDown, false, nil)
+		b.failure(fmt.Sprintf("h%d.test:443", i), now, errDown, 0, false, nil, 0)
 	}
 	if got := b.size(); got > 65536 || got < 60_000 {
 		t.Errorf("%d entries, want at most 65536 and nearly as many", got)
 	}
 	// Closed entries make room before open ones.
-	if got := b.open(); got < tripped*9/10 {
+	if got := b.down(); got < tripped*9/10 {
 		t.Errorf("%d of %d tripped hosts are still known to be down", got, tripped)
 	}
 }
 
 func TestBreaker_ConcurrentUse(t *testing.T) {
-	b := newBreaker()
+	b := newTestBreaker(BreakerOptions{})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -330,11 +339,11 @@ func TestBreaker_ConcurrentUse(t *testing.T) {
 				case (n+i)%7 == 0:
 					b.release(p)
 				default:
-					b.failure(key, now, io.EOF, n%2 == 0, p)
+					b.failure(key, now, io.EOF, 0, n%2 == 0, p, 0)
 				}
 				b.refuses(key, now)
 				if n%100 == 0 {
-					b.open()
+					b.down()
 				}
 			}
 		})

@@ -68,7 +68,7 @@ func (t *Transport) Stats() Stats {
 	c := &t.counters
 	s := Stats{
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Dials: c.dials.Load(), Attempts: c.attempts.Load(),
-		Conns: int(t.conns.open.Load()), HostsDown: t.breaker.open(), AddressesSilent: t.addresses.silent(),
+		Conns: int(t.conns.open.Load()), HostsDown: t.breaker.down(), AddressesSilent: t.addresses.silent(),
 	}
 	s.Race = t.raceStats()
 	c.mu.Lock()
@@ -92,17 +92,15 @@ func (t *Transport) raceStats() RaceStats {
 	return r
 }
 
-// open is the number of hosts that are down.
-func (b *breaker) open() (n int) {
+// down is the number of hosts that are down.
+func (b *breaker) down() (n int) {
 	for i := range b.shards {
 		s := &b.shards[i]
 		s.mu.RLock()
-		for _, h := range s.hosts {
-			h.mu.Lock()
-			if h.open {
+		for e := s.order[1].Front(); e != nil; e = e.Next() {
+			if e.Value.(*hostBreaker).open {
 				n++
 			}
-			h.mu.Unlock()
 		}
 		s.mu.RUnlock()
 	}

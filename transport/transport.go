@@ -65,7 +65,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		breaker: newBreaker(), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		breaker: newBreaker(opt.Breaker), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
 	if t.dial == nil {
@@ -196,7 +196,7 @@ func (t *Transport) failed(j *journey, err error) error {
 
 // charge puts a failure on a host's account.
 func (t *Transport) charge(key string, err error, p *permit) {
-	if t.breaker.failure(key, time.Now(), err, t.history.Reached(key), p) {
+	if t.breaker.failure(key, time.Now(), err, 0, t.history.Reached(key), p, 0) {
 		t.contacts.changed(key)
 	}
 }
