@@ -287,7 +287,7 @@ func (d *dial) screen(now time.Time) (down *hostwise.HostDownError) {
 				hope = true
 				continue
 			}
-			p, silent := d.t.addresses.allow(a, now, d.leave != nil)
+			p, silent := d.t.addresses.allow(a, now, d.turn)
 			switch {
 			case silent != nil:
 				d.race.Postpone(addr)

@@ -32,7 +32,7 @@ type breaker struct {
 	changes changes
 
 	tripped, refused atomic.Uint64
-	saved            atomic.Int64 // nanoseconds
+	saved            atomic.Int64 // nanoseconds, that the refused would have taken
 }
 
 type breakerShard struct {
@@ -130,8 +130,8 @@ func (b *breaker) allow(host string, now time.Time) (*permit, *hostwise.HostDown
 	return h.probe, nil
 }
 
-// refuses returns the error for requests that wait for a host, once it is
-// down.
+// refuses returns the error for requests that were let through and still wait
+// for a host, once it is down or paused.
 func (b *breaker) refuses(host string, now time.Time) *hostwise.HostDownError {
 	if b.opt.Disable {
 		return nil
@@ -139,10 +139,18 @@ func (b *breaker) refuses(host string, now time.Time) *hostwise.HostDownError {
 	key, s := b.of(host)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if h := s.hosts[key]; h != nil && h.open {
-		return b.refuse(h, host, now)
+	return b.refuse(s.hosts[key], host, now)
+}
+
+// failures is the number of a host's failures in a row.
+func (b *breaker) failures(host string) int {
+	key, s := b.of(host)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if h := s.hosts[key]; h != nil {
+		return h.failures
 	}
-	return nil
+	return 0
 }
 
 // refuse returns the error of a request that is refused, and counts it; nil
@@ -218,11 +226,7 @@ func (b *breaker) success(host string, p *permit) {
 	if h = s.hosts[key]; h == nil {
 		return
 	}
-	if h.probe == p {
-		h.endProbe(nil)
-	}
-	h.endProbe(errNoVerdict)
-	h.put(hostState{answered: true, paused: h.paused, resume: h.resume})
+	h.answer(p, hostState{answered: true, paused: h.paused, resume: h.resume})
 	b.changed(s, h, time.Now())
 }
 

@@ -121,6 +121,12 @@ func TestBreaker_SuccessForgets(t *testing.T) {
 
 func (b *breaker) get(key string) *hostBreaker { return b.shard(key).hosts[key] }
 
+// down is the number of hosts that are.
+func (b *breaker) down() int {
+	n, _ := b.notUp(time.Now())
+	return n
+}
+
 func (b *breaker) size() (n int) {
 	for i := range b.shards {
 		n += len(b.shards[i].hosts)

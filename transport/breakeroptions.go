@@ -22,8 +22,7 @@ type BreakerOptions struct {
 	Failures int
 
 	// FirstFailures is the same for a host that has never answered.
-	// Default: 3, or Failures if that is less; negative: it has as many as
-	// the others, and all may be to it at the same time.
+	// Default: 3, or Failures if that is less; negative: as many as Failures.
 	FirstFailures int
 
 	// Cooldown is the time, give or take a tenth, for which a host is left
@@ -42,15 +41,17 @@ type BreakerOptions struct {
 
 	// TripOn are HTTP statuses that count as failures, 200 to 999. The
 	// responses are returned as they are; in HostDownError.Last such a failure
-	// has Kind hostwise.HTTPStatus. Default: none, since a host that answers
-	// is not down.
+	// has Kind hostwise.HTTPStatus. Those of http requests through a proxy do
+	// not count, since they may be the proxy's. Default: none, since a host
+	// that answers is not down.
 	TripOn []int
 
 	// HonorRetryAfter pauses a host that answers with status 429 or 503 and
 	// a Retry-After (RFC 9110, section 10.2.3), until then, or for
 	// MaxCooldown at most: requests fail with a hostwise.HostDownError of
 	// Kind hostwise.HostPaused. Answers to requests under way do not end the
-	// pause. It is no failure, also when TripOn has the status. Default: off.
+	// pause. It is no failure, also when TripOn has the status; and as with
+	// TripOn, the host must be the one that answers. Default: off.
 	HonorRetryAfter bool
 
 	// OnChange is called after each change of a host's state, one after the
@@ -59,8 +60,8 @@ type BreakerOptions struct {
 	// nothing.
 	OnChange func(HostChange)
 
-	// Disable switches the breaker off, and the bound on the dials to a host
-	// that has never answered.
+	// Disable switches the breaker off, and with it the bound on the dials at
+	// a time to a host that has never answered.
 	Disable bool
 }
 

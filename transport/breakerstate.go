@@ -40,6 +40,16 @@ func (h *hostBreaker) put(s hostState) {
 	h.hostState, h.counter, h.run, h.before = s, nil, 0, nil
 }
 
+// answer replaces the state, since the host has answered the holder of p,
+// who may have been any request: p may be nil.
+func (h *hostBreaker) answer(p *permit, s hostState) {
+	if h.probe == p {
+		h.endProbe(nil)
+	}
+	h.endProbe(errNoVerdict)
+	h.put(s)
+}
+
 // remember notes the state as it is before the first charge of a run.
 func (h *hostBreaker) remember(run uint64) {
 	if run == 0 || run == h.run {
