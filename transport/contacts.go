@@ -29,6 +29,7 @@ type contacts struct {
 
 type contact struct {
 	dials   []time.Time // under way, by their start
+	room    [firstContacts]time.Time
 	waiting int
 	news    chan struct{} // closed, and replaced, at each change
 }
@@ -162,6 +163,7 @@ func (c *contacts) get(host string) *contact {
 	x := c.hosts[host]
 	if x == nil {
 		x = &contact{news: make(chan struct{})}
+		x.dials = x.room[:0]
 		c.hosts[host] = x
 	}
 	return x
