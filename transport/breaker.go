@@ -30,7 +30,7 @@ type breaker struct {
 	trips   [2]func(gobreaker.Counts) bool
 	seed    maphash.Seed
 	shards  [breakerShards]breakerShard
-	changes changes
+	changes changes[HostChange]
 
 	tripped, refused atomic.Uint64
 	saved            atomic.Int64 // nanoseconds, that the refused would have taken
@@ -60,7 +60,7 @@ var (
 func isNoVerdict(err error) bool { return err == errNoVerdict }
 
 func newBreaker(o BreakerOptions) *breaker {
-	b := &breaker{opt: o, seed: maphash.MakeSeed(), changes: changes{hook: o.OnChange}}
+	b := &breaker{opt: o, seed: maphash.MakeSeed(), changes: changes[HostChange]{hook: o.OnChange}}
 	for i := range b.trips {
 		limit := b.limit(i == 1)
 		b.trips[i] = func(c gobreaker.Counts) bool { return limit > 0 && int(c.ConsecutiveFailures) >= limit }
@@ -262,8 +262,9 @@ func (b *breaker) release(p *permit) {
 }
 
 // undo puts the hosts that the run of failures has charged back to what they
-// were before it.
-func (b *breaker) undo(run uint64) {
+// were before it. It returns their number. The hook is told later, by the next
+// request.
+func (b *breaker) undo(run uint64) (hosts int) {
 	now := time.Now()
 	for i := range b.shards {
 		s := &b.shards[i]
@@ -280,9 +281,11 @@ func (b *breaker) undo(run uint64) {
 			h.endProbe(errNoVerdict)
 			h.put(before)
 			b.changed(s, h, now)
+			hosts++
 		}
 		s.mu.Unlock()
 	}
+	return hosts
 }
 
 // entry returns the host's entry, making it if need be. The shard's lock is

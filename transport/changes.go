@@ -33,18 +33,18 @@ type HostChange struct {
 	Last     error     // the failure that has tripped it; nil if none has
 }
 
-// changes hands the changes to the user's hook, in their order and one after
+// changes hands changes to a hook of the user's, in their order and one after
 // the other.
-type changes struct {
-	hook func(HostChange)
+type changes[T any] struct {
+	hook func(T)
 
 	mu    sync.Mutex // protects what follows
-	queue []HostChange
+	queue []T
 	busy  bool // somebody is in the hook, and will see to the queue
 }
 
 // add notes a change, to be told later: locks are held.
-func (c *changes) add(x HostChange) {
+func (c *changes[T]) add(x T) {
 	if c.hook == nil {
 		return
 	}
@@ -54,7 +54,7 @@ func (c *changes) add(x HostChange) {
 }
 
 // tell calls the hook for what has been added. No lock is held.
-func (c *changes) tell() {
+func (c *changes[T]) tell() {
 	if c.hook == nil {
 		return
 	}
@@ -67,7 +67,7 @@ func (c *changes) tell() {
 	}
 }
 
-func (c *changes) next() (x HostChange, ok bool) {
+func (c *changes[T]) next() (x T, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.busy || len(c.queue) == 0 {
@@ -78,7 +78,7 @@ func (c *changes) next() (x HostChange, ok bool) {
 	return x, true
 }
 
-func (c *changes) call(x HostChange) {
+func (c *changes[T]) call(x T) {
 	defer func() { // also when the hook panics
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -146,7 +146,9 @@ func TestBreaker_UndoOfAnOutage(t *testing.T) {
 	if got := b.down(); got != hosts {
 		t.Fatalf("%d hosts down, want %d", got, hosts)
 	}
-	b.undo(1)
+	if got := b.undo(1); got != hosts {
+		t.Errorf("%d hosts put back, want %d", got, hosts)
+	}
 	if down, size := b.down(), b.size(); down != 0 || size != 0 {
 		t.Errorf("%d hosts down and %d entries after undo, want none", down, size)
 	}
