@@ -132,3 +132,34 @@ func TestMaxConns_WaitingRequestsFailWithTheirHost(t *testing.T) {
 		}
 	})
 }
+
+// A host that has answered before turns into a black hole: it has had its
+// eight dials when the first fails, and what net/http holds back behind them
+// fails with the host.
+func TestMaxConnsPerHost_QueuedRequestsFailWithTheirHost(t *testing.T) {
+	inWorld(t, nil, transport.Options{}, func(w *world) {
+		w.host("a.test", "192.0.2.1")
+		w.serve(ok, "192.0.2.1:80")
+		w.takes(0, "http://a.test/")
+		w.tr.CloseIdleConnections()
+		w.link("192.0.2.1", simnet.Link{Fault: simnet.BlackHole})
+		before := w.dials("192.0.2.1")
+		var wg sync.WaitGroup
+		var down, waited atomic.Int64
+		for range 64 {
+			wg.Go(func() {
+				took, err := w.get("http://a.test/")
+				waited.Add(int64(took))
+				if hostwise.KindOf(err) == hostwise.HostDown && took == 10*time.Second {
+					down.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		n := w.dials("192.0.2.1") - before
+		t.Logf("%d dials, %d requests refused after 10s, 64 workers waited for %v in all", n, down.Load(), time.Duration(waited.Load()))
+		if n > 8+4 || int(down.Load()) != 64-n {
+			t.Errorf("%d dials, %d requests refused when the host went down; want the 8 and those that began before the fifth failure, and all others", n, down.Load())
+		}
+	})
+}
