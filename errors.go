@@ -369,14 +369,15 @@ func (e *RequestError) LogValue() slog.Value {
 }
 
 // HostDownError says that a request was not tried, because the host failed
-// repeatedly and its cool-down is not over.
+// repeatedly and its cool-down is not over, or because it has asked for a
+// pause.
 type HostDownError struct {
 	Host     string    // host:port
-	Kind     Kind      // HostDown or HostPaused
-	Since    time.Time // when the host was declared down
+	Kind     Kind      // HostDown, or HostPaused: a Retry-After, if transport.BreakerOptions.HonorRetryAfter is set
+	Since    time.Time // when the host was declared down, or paused
 	RetryAt  time.Time // when the next request will be let through
 	Failures int       // failures in a row so far
-	Last     error     // the last failure; not part of the error's tree, so that errors.As does not find it
+	Last     error     // the failure that it was declared down for, or that its last probe met; not part of the error's tree, so that errors.As does not find it
 	Err      error     // gobreaker.ErrOpenState, as set by package transport
 }
 
@@ -395,6 +396,10 @@ func (e *HostDownError) Error() string {
 
 // lastReason is err in two or three words.
 func lastReason(err error) string {
+	var r *RequestError
+	if errors.As(err, &r) && r.Kind == HTTPStatus && r.Err != nil {
+		return foreign(r.Err.Error()) // "503 Service Unavailable"
+	}
 	if k := KindOf(err); k != Other {
 		return k.text()
 	}

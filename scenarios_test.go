@@ -248,7 +248,7 @@ func (l *lab) get(ctx context.Context, client *http.Client, url string) error {
 // Every Kind has a row, but for those named above.
 func TestScenarios_CoverTheKinds(t *testing.T) {
 	without := []hostwise.Kind{
-		hostwise.HostPaused, hostwise.HostDown, hostwise.Canceled, hostwise.LocalOutage, hostwise.LocalDenied, hostwise.LocalFDs,
+		hostwise.HostPaused, hostwise.HostDown, hostwise.HTTPStatus, hostwise.Canceled, hostwise.LocalOutage, hostwise.LocalDenied, hostwise.LocalFDs,
 	}
 	rows := map[hostwise.Kind]int{}
 	for _, s := range allScenarios() {

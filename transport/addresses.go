@@ -181,7 +181,7 @@ func (l *addresses) timedOut(a netip.AddrPort, name string, answers uint32, now 
 	s.last, s.lastAt = err, now
 	if s.silent() {
 		if p != nil && s.probe == p {
-			s.cool(now, min(2*s.cooldown, lastCooldown))
+			s.cool(now, min(2*s.cooldown, defaultMaxCooldown))
 		}
 		return // else it was begun before
 	}
@@ -193,7 +193,7 @@ func (l *addresses) timedOut(a netip.AddrPort, name string, answers uint32, now 
 	}
 	s.names[s.known] = timedOutName{hash, now}
 	if s.known++; s.silent() {
-		s.cool(now, firstCooldown)
+		s.cool(now, defaultCooldown)
 	}
 }
 
@@ -202,7 +202,7 @@ func (l *addresses) timedOut(a netip.AddrPort, name string, answers uint32, now 
 func (s *silence) cool(now time.Time, cooldown time.Duration) {
 	s.probe, s.cooldown, s.cooled = nil, cooldown, now
 	jitter := time.Duration((rand.Float64() - 0.5) * 0.2 * float64(cooldown))
-	s.retryAt = now.Add(min(cooldown+jitter, lastCooldown))
+	s.retryAt = now.Add(min(cooldown+jitter, defaultMaxCooldown))
 }
 
 // release gives back a probe that has found out nothing.
@@ -263,7 +263,7 @@ func (l *addresses) forgetSince(t time.Time) {
 		case before < s.known:
 			s.known, s.probe = before, nil
 		case s.silent() && !s.cooled.Before(t): // by a probe, which has doubled it
-			s.retryAt, s.cooldown = t, max(s.cooldown/2, firstCooldown)
+			s.retryAt, s.cooldown = t, max(s.cooldown/2, defaultCooldown)
 		}
 	}
 }
@@ -287,7 +287,7 @@ func (d *dial) screen(now time.Time) (down *hostwise.HostDownError) {
 				hope = true
 				continue
 			}
-			p, silent := d.t.addresses.allow(a, now, d.leave != nil)
+			p, silent := d.t.addresses.allow(a, now, d.turn)
 			switch {
 			case silent != nil:
 				d.race.Postpone(addr)

@@ -50,7 +50,7 @@ func TestAddresses_HostWithNoOtherIsDown(t *testing.T) {
 func TestAddresses_HostKeepsItsProbe(t *testing.T) {
 	inParked(t, Options{}, func(p *parkedTest) {
 		p.host("a.test", "192.0.2.1")
-		for range tripAfterUnknown { // a host down by itself
+		for range defaultFirstFailures { // a host down by itself
 			p.fails("a.test", hostwise.ConnectTimeout, 10*time.Second)
 		}
 		time.Sleep(20 * time.Second)

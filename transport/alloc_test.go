@@ -10,11 +10,16 @@ import (
 	"testing"
 )
 
+func withRaceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
 // What a Transport adds to the allocations of net/http: 10 a request over a
 // kept-alive connection and 18 over a new one, by address or by a cached name,
 // when this was written.
 func TestAllocs_AddedToNetHTTP(t *testing.T) {
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+	if withRaceDetector() {
 		t.Skip("the race detector has sync.Pool forget things")
 	}
 	site := httptest.NewServer(page)

@@ -21,6 +21,8 @@ import (
 func (d *dial) attempt(i int, a netip.AddrPort) {
 	defer d.t.wg.Done()
 	growStack(i)
+	last := event{attempt: i, addr: a, err: errAbandoned} // unless connect returns
+	defer func() { d.events.post(last) }()
 	start := time.Now()
 	raw, err := d.connect(a)
 	took := time.Since(start)
@@ -31,14 +33,14 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 		d.t.addresses.answered(a)
 	}
 	if err != nil {
-		d.events.post(event{attempt: i, addr: a, err: err})
+		last.err = err
 		return
 	}
 	c := &conn{Conn: raw, addr: a}
 	connected := event{attempt: i, addr: a, connected: true, repeated: took >= soonestRepetition && retransmitted(raw)}
 	if d.tls == nil {
 		connected.conn, connected.established = c, true
-		d.events.post(connected)
+		last = connected
 		return
 	}
 	d.events.post(connected)
@@ -48,10 +50,10 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 	cancel()
 	if err != nil {
 		raw.Close()
-		d.events.post(event{attempt: i, addr: a, err: plainHTTP(err), established: true})
+		last = event{attempt: i, addr: a, err: plainHTTP(err), established: true}
 		return
 	}
-	d.events.post(event{attempt: i, addr: a, conn: c, established: true})
+	last = event{attempt: i, addr: a, conn: c, established: true}
 }
 
 // growStack gives a goroutine at once the stack that package net's dial needs:

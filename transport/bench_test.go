@@ -10,11 +10,13 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/hostwise-go/hostwise/dnscache"
 	"github.com/hostwise-go/hostwise/internal/simnet"
+	"github.com/sony/gobreaker/v2"
 )
 
 var page = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "a page") })
@@ -183,14 +185,87 @@ func BenchmarkDial(b *testing.B) {
 // BenchmarkBreaker_HealthyHost is what the breaker costs a request to a host
 // without a recent failure.
 func BenchmarkBreaker_HealthyHost(b *testing.B) {
-	br := newBreaker()
+	br := newTestBreaker(BreakerOptions{})
 	now := time.Now()
-	b.ReportAllocs()
-	for b.Loop() {
+	one := func() {
 		p, down := br.allow("a.test:443", now)
 		if down != nil {
-			b.Fatal(down)
+			b.Error(down)
 		}
 		br.success("a.test:443", p)
 	}
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			one()
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				one()
+			}
+		})
+	})
+}
+
+// BenchmarkBreaker_DownHost is what it costs to refuse a request.
+func BenchmarkBreaker_DownHost(b *testing.B) {
+	br := newTestBreaker(BreakerOptions{})
+	now := time.Now()
+	for range 5 {
+		br.failure("a.test:443", now, errDown, 0, true, nil, 0)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, down := br.allow("a.test:443", now); down == nil {
+			b.Fatal("the host is not down")
+		}
+	}
+}
+
+// BenchmarkBreaker_FailingHost is what a failure costs that does not trip: a
+// host's first, of a host that is new each time, and all of a host that fails
+// and is back again; and the same with gobreakers alone.
+func BenchmarkBreaker_FailingHost(b *testing.B) {
+	b.Run("hostwise/first", func(b *testing.B) {
+		br := newTestBreaker(BreakerOptions{})
+		now := time.Now()
+		key := []byte("www.h00000000.example.com:443")
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			br.failure(string(strconv.AppendInt(key[:5], int64(i), 10)), now, errDown, 0, true, nil, 0)
+		}
+	})
+	b.Run("hostwise/again", func(b *testing.B) {
+		br := newTestBreaker(BreakerOptions{Failures: 5})
+		now := time.Now()
+		b.ReportAllocs()
+		for i := 1; b.Loop(); i++ {
+			if _, down := br.allow("a.test:443", now); down != nil {
+				b.Fatal(down)
+			}
+			if i%5 == 0 {
+				br.success("a.test:443", nil)
+			} else {
+				br.failure("a.test:443", now, errDown, 0, true, nil, 0)
+			}
+		}
+	})
+	b.Run("gobreaker/again", func(b *testing.B) {
+		br := gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= 5 }})
+		b.ReportAllocs()
+		for i := 1; b.Loop(); i++ {
+			done, err := br.Allow()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if i%5 == 0 {
+				done(nil)
+			} else {
+				done(errDown)
+			}
+		}
+	})
 }

@@ -88,11 +88,14 @@ var (
 	nopCloserWriterTo = reflect.TypeOf(io.NopCloser((*bytes.Reader)(nil)))
 )
 
-func (b *requestBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		b.err.Store(&err)
-	}
+func (b *requestBody) Read(p []byte) (n int, _ error) {
+	err := errAbandoned // unless Read returns
+	defer func() {
+		if err != nil && err != io.EOF {
+			b.err.Store(&err)
+		}
+	}()
+	n, err = b.ReadCloser.Read(p)
 	return n, err
 }
 

@@ -1,10 +1,13 @@
 package transport
 
 import (
+	"container/list"
 	"errors"
 	"hash/maphash"
 	"math/rand/v2"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -12,42 +15,31 @@ import (
 )
 
 const (
-	tripAfter        = 5 // failures in a row
-	tripAfterUnknown = 3 // of a host that never answered
-	firstCooldown    = 30 * time.Second
-	lastCooldown     = time.Hour
-	probeExpiry      = time.Minute // a probe nobody reported on no longer blocks the next
-	breakerShards    = 16
-	maxBreakers      = 65536 // hosts with a recent failure
+	probeExpiry   = time.Minute // a probe nobody reported on no longer blocks the next
+	breakerShards = 16
+	maxBreakers   = 65536 // hosts with a recent failure
 )
 
 // breaker stops requests to hosts that keep failing. A host without a recent
 // failure has no entry, and costs a map miss. Each entry counts with a
 // gobreaker; since a gobreaker's open state always lasts equally long, that
 // state is given no length, and the cool-down is a gate of our own in front
-// of it.
+// of it. No function of the user's runs under a lock.
 type breaker struct {
-	seed   maphash.Seed
-	shards [breakerShards]breakerShard
+	opt     BreakerOptions // none of them zero
+	trips   [2]func(gobreaker.Counts) bool
+	seed    maphash.Seed
+	shards  [breakerShards]breakerShard
+	changes changes[HostChange]
+
+	tripped, refused atomic.Uint64
+	saved            atomic.Int64 // nanoseconds, that the refused would have taken
 }
 
 type breakerShard struct {
-	mu    sync.RWMutex // protects the map
+	mu    sync.RWMutex // protects what follows, and the hosts themselves; gobreaker's callbacks run under it
 	hosts map[string]*hostBreaker
-}
-
-// hostBreaker is the state of one failing host.
-type hostBreaker struct {
-	mu       sync.Mutex // protects what follows; gobreaker's callback runs under it
-	counter  *gobreaker.TwoStepCircuitBreaker[struct{}]
-	limit    uint32 // failures in a row that trip it
-	failures int
-	last     error
-	open     bool
-	since    time.Time
-	retryAt  time.Time
-	cooldown time.Duration
-	probe    *permit // the one request let through, if any
+	order [2]list.List // of the same: those that are worth less and worth more; what has not changed for the longest time first
 }
 
 // A permit is held by the one request that finds out whether a host that was
@@ -58,146 +50,200 @@ type permit struct {
 	since time.Time
 }
 
-// errNoVerdict is reported for a probe that found out nothing.
-var errNoVerdict = errors.New("no verdict")
+// What gobreaker is told of a probe that found out nothing, and of the
+// failures before it was made.
+var (
+	errNoVerdict = errors.New("no verdict")
+	errNoAnswer  = errors.New("no answer")
+)
 
-func newBreaker() *breaker {
-	b := &breaker{seed: maphash.MakeSeed()}
+func isNoVerdict(err error) bool { return err == errNoVerdict }
+
+func newBreaker(o BreakerOptions) *breaker {
+	b := &breaker{opt: o, seed: maphash.MakeSeed(), changes: changes[HostChange]{hook: o.OnChange}}
+	for i := range b.trips {
+		limit := b.limit(i == 1)
+		b.trips[i] = func(c gobreaker.Counts) bool { return limit > 0 && int(c.ConsecutiveFailures) >= limit }
+	}
 	for i := range b.shards {
 		b.shards[i].hosts = map[string]*hostBreaker{}
 	}
 	return b
 }
 
+// limit is the number of failures in a row that trips a host; negative: none
+// does.
+func (b *breaker) limit(answered bool) int {
+	if answered || b.opt.FirstFailures < 0 {
+		return b.opt.Failures
+	}
+	return b.opt.FirstFailures
+}
+
+// of returns the key of a host:port, and its shard.
+func (b *breaker) of(host string) (key string, s *breakerShard) {
+	key = host
+	if b.opt.Key != nil {
+		key = b.opt.Key(host)
+	}
+	return key, b.shard(key)
+}
+
 func (b *breaker) shard(key string) *breakerShard {
 	return &b.shards[maphash.String(b.seed, key)%breakerShards]
 }
 
-func (b *breaker) get(key string) *hostBreaker {
-	s := b.shard(key)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.hosts[key]
-}
-
 // allow says whether a request to the host may be tried. The permit is nil,
 // except for a probe.
-func (b *breaker) allow(key string, now time.Time) (*permit, *hostwise.HostDownError) {
-	h := b.get(key)
-	if h == nil {
+func (b *breaker) allow(host string, now time.Time) (*permit, *hostwise.HostDownError) {
+	if b.opt.Disable {
 		return nil, nil
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.open {
-		return nil, nil
-	}
-	if down := h.down(key, now); down != nil {
+	key, s := b.of(host)
+	s.mu.RLock()
+	h := s.hosts[key]
+	down := b.refuse(h, host, now)
+	plain := h == nil || !h.open && h.resume.IsZero()
+	s.mu.RUnlock()
+	if down != nil || plain {
 		return nil, down
 	}
-	if h.probe != nil { // expired
-		h.probe.done(errNoVerdict)
-		h.probe = nil
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h = s.hosts[key]; h == nil {
+		return nil, nil
 	}
-	done, err := h.counter.Allow()
-	if err != nil { // cannot be: the open state has no length
-		return nil, h.error(key)
+	if down := b.refuse(h, host, now); down != nil {
+		return nil, down
+	}
+	defer b.changed(s, h, now)
+	if !h.open { // a pause is over
+		h.paused, h.resume = time.Time{}, time.Time{}
+		return nil, nil
+	}
+	h.endProbe(errNoVerdict) // one that has expired
+	done, err := b.countOf(h).Allow()
+	if err != nil { // the clock has not ticked since the state was put back, and the cool-down was over before
+		done = func(error) {}
 	}
 	h.probe = &permit{host: h, done: done, since: now}
 	return h.probe, nil
 }
 
-// refuses returns the error for requests that wait for a host, once it is
-// down.
-func (b *breaker) refuses(key string, now time.Time) *hostwise.HostDownError {
-	h := b.get(key)
-	if h == nil {
-		return nil
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.open {
-		return nil
-	}
-	return h.down(key, now)
-}
-
-// down returns the error while the cool-down lasts or a probe is on its way.
-// h.mu is held.
-func (h *hostBreaker) down(key string, now time.Time) *hostwise.HostDownError {
-	if now.Before(h.retryAt) || h.probe != nil && now.Before(h.probe.since.Add(probeExpiry)) {
-		return h.error(key)
+// HostDown returns the error that a request to a host:port would get at the
+// moment, without one: for those who would rather do something else first. It
+// is nil for a host that is not down, and when the next request is the one to
+// find out.
+func (t *Transport) HostDown(hostPort string) *hostwise.HostDownError {
+	hostPort = strings.ToLower(hostPort)
+	key, s := t.breaker.of(hostPort)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if h := s.hosts[key]; h != nil {
+		return h.refusal(hostPort, time.Now())
 	}
 	return nil
 }
 
-func (h *hostBreaker) error(key string) *hostwise.HostDownError {
-	retryAt := h.retryAt
-	if h.probe != nil {
-		retryAt = h.probe.since.Add(probeExpiry)
+// refuses returns the error for requests that were let through and still wait
+// for a host, once it is down or paused.
+func (b *breaker) refuses(host string, now time.Time) *hostwise.HostDownError {
+	if b.opt.Disable {
+		return nil
 	}
-	return &hostwise.HostDownError{
-		Host: key, Kind: hostwise.HostDown, Since: h.since, RetryAt: retryAt,
-		Failures: h.failures, Last: h.last, Err: gobreaker.ErrOpenState,
-	}
+	key, s := b.of(host)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return b.refuse(s.hosts[key], host, now)
 }
 
-// failure charges the host. It reports whether that tripped the breaker, or
-// kept it open.
-func (b *breaker) failure(key string, now time.Time, err error, answered bool, p *permit) (tripped bool) {
-	h := b.entry(key, answered)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.last = err
+// failures is the number of a host's failures in a row.
+func (b *breaker) failures(host string) int {
+	key, s := b.of(host)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if h := s.hosts[key]; h != nil {
+		return h.failures
+	}
+	return 0
+}
+
+// refuse returns the error of a request that is refused, and counts it; nil
+// if it is not. A lock of the shard's is held.
+func (b *breaker) refuse(h *hostBreaker, host string, now time.Time) *hostwise.HostDownError {
+	if h == nil {
+		return nil
+	}
+	down := h.refusal(host, now)
+	if down != nil {
+		b.refused.Add(1)
+		if down.Kind == hostwise.HostDown {
+			b.saved.Add(int64(h.took))
+		}
+	}
+	return down
+}
+
+// failure charges the host, for which a request waited that long. It reports
+// whether that tripped the breaker, or kept it open. run is the number of the
+// run of failures that this one is part of, for undo; 0: of none.
+func (b *breaker) failure(host string, now time.Time, err error, took time.Duration, answered bool, p *permit, run uint64) (tripped bool) {
+	if b.opt.Disable {
+		return false
+	}
+	key, s := b.of(host)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := b.entry(s, key, answered, now)
+	defer b.changed(s, h, now)
+	h.remember(run)
 	switch {
 	case h.open && (p == nil || h.probe != p): // begun before it tripped, or a probe that took too long
 		h.failures++
 		return false
 	case h.open:
-		h.probe = nil
 		h.failures++
-		p.done(err)
-		h.trip(now, min(2*h.cooldown, lastCooldown))
-		return true
-	}
-	done, allowErr := h.counter.Allow()
-	if allowErr != nil {
+		h.endProbe(err)
+		b.trip(h, now, min(2*h.cooldown, b.opt.MaxCooldown))
+	case !b.count(h, err):
 		return false
+	default:
+		h.open, h.since = true, now
+		b.trip(h, now, b.opt.Cooldown)
 	}
-	h.failures++
-	done(err) // calls opened if this is one too many
-	if h.open {
-		h.since = now
-		h.trip(now, firstCooldown)
-	}
-	return h.open
+	b.tripped.Add(1)
+	h.last, h.took = err, took
+	return true
 }
 
 // trip begins a cool-down, up to a tenth longer or shorter than said, so that
 // hosts that went down together are not probed together.
-func (h *hostBreaker) trip(now time.Time, cooldown time.Duration) {
-	h.open, h.cooldown = true, cooldown
+func (b *breaker) trip(h *hostBreaker, now time.Time, cooldown time.Duration) {
+	h.cooldown = cooldown
 	jitter := time.Duration((rand.Float64() - 0.5) * 0.2 * float64(cooldown))
-	h.retryAt = now.Add(min(cooldown+jitter, lastCooldown))
+	h.retryAt = now.Add(min(cooldown+jitter, b.opt.MaxCooldown))
 }
 
 // success forgets a host's failures: it has answered.
-func (b *breaker) success(key string, p *permit) {
-	if b.get(key) == nil {
+func (b *breaker) success(host string, p *permit) {
+	if b.opt.Disable {
 		return
 	}
-	s := b.shard(key)
-	s.mu.Lock()
-	delete(s.hosts, key)
-	s.mu.Unlock()
-	if p != nil {
-		p.host.mu.Lock()
-		defer p.host.mu.Unlock()
-		if p.host.probe == p {
-			p.host.probe = nil
-			p.done(nil)
-		}
+	key, s := b.of(host)
+	s.mu.RLock()
+	h := s.hosts[key]
+	s.mu.RUnlock()
+	if h == nil {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h = s.hosts[key]; h == nil {
+		return
+	}
+	h.answer(p, hostState{answered: true, paused: h.paused, resume: h.resume})
+	b.changed(s, h, time.Now())
 }
 
 // release gives back the permit of a request that has found out nothing. A
@@ -206,60 +252,89 @@ func (b *breaker) release(p *permit) {
 	if p == nil {
 		return
 	}
-	p.host.mu.Lock()
-	defer p.host.mu.Unlock()
+	s := b.shard(p.host.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if p.host.probe == p {
-		p.host.probe = nil
-		p.done(errNoVerdict)
+		p.host.endProbe(errNoVerdict)
+		b.changed(s, p.host, time.Now())
 	}
 }
 
-// entry returns the host's state, making it if need be.
-func (b *breaker) entry(key string, answered bool) *hostBreaker {
-	s := b.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// undo puts the hosts that the run of failures has charged back to what they
+// were before it. It returns their number. The hook is told later, by the next
+// request.
+func (b *breaker) undo(run uint64) (hosts int) {
+	now := time.Now()
+	for i := range b.shards {
+		s := &b.shards[i]
+		s.mu.Lock()
+		for _, h := range s.hosts {
+			if run == 0 || h.run != run {
+				continue
+			}
+			before := hostState{answered: h.answered}
+			if h.before != nil {
+				before = *h.before
+			}
+			before.paused, before.resume = h.paused, h.resume // what the host itself has asked for
+			h.endProbe(errNoVerdict)
+			h.put(before)
+			b.changed(s, h, now)
+			hosts++
+		}
+		s.mu.Unlock()
+	}
+	return hosts
+}
+
+// entry returns the host's entry, making it if need be. The shard's lock is
+// held, as for all that follows.
+func (b *breaker) entry(s *breakerShard, key string, answered bool, now time.Time) *hostBreaker {
 	if h := s.hosts[key]; h != nil {
 		return h
 	}
 	if len(s.hosts) >= maxBreakers/breakerShards {
-		s.evict()
+		b.evict(s, now)
 	}
-	h := newHostBreaker(key, answered)
+	h := &hostBreaker{key: key, hostState: hostState{answered: answered}, told: StateUp}
+	h.place = s.order[0].PushBack(h)
 	s.hosts[key] = h
 	return h
 }
 
-func newHostBreaker(key string, answered bool) *hostBreaker {
-	h := &hostBreaker{limit: tripAfterUnknown}
-	if answered {
-		h.limit = tripAfter
+// evict makes room for another host.
+func (b *breaker) evict(s *breakerShard, now time.Time) {
+	first := s.order[0].Front()
+	if first == nil {
+		first = s.order[1].Front()
 	}
-	h.counter = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name:        key,
-		Timeout:     1, // nanosecond: the cool-down is ours
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= h.limit },
-		IsExcluded:  func(err error) bool { return err == errNoVerdict },
-		OnStateChange: func(_ string, _, to gobreaker.State) {
-			h.open = to != gobreaker.StateClosed
-		},
-	})
-	return h
+	h := first.Value.(*hostBreaker)
+	h.endProbe(errNoVerdict)
+	h.put(hostState{})
+	b.changed(s, h, now)
 }
 
-// evict makes room for another host: of a few looked at, the one whose loss
-// costs least, a closed one before an open one.
-func (s *breakerShard) evict() {
-	var victim string
-	looked := 0
-	for key, h := range s.hosts {
-		h.mu.Lock()
-		open := h.open
-		h.mu.Unlock()
-		victim = key
-		if looked++; !open || looked == 8 {
-			break
-		}
+// changed follows up on a change of h: its place in the shard, and the user's
+// hook.
+func (b *breaker) changed(s *breakerShard, h *hostBreaker, now time.Time) {
+	if s.hosts[h.key] != h {
+		return // a permit has outlived it
 	}
-	delete(s.hosts, victim)
+	to := h.state(now)
+	was, is := &s.order[h.told.worth()], &s.order[to.worth()]
+	switch {
+	case to == StateUp && h.failures == 0:
+		was.Remove(h.place)
+		delete(s.hosts, h.key)
+	case was == is:
+		is.MoveToBack(h.place)
+	default:
+		was.Remove(h.place)
+		h.place = is.PushBack(h)
+	}
+	if to != h.told {
+		b.changes.add(HostChange{Host: h.key, From: h.told, To: to, At: now, RetryAt: h.opens(now), Failures: h.failures, Last: h.last})
+		h.told = to
+	}
 }

@@ -4,7 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,9 +29,16 @@ const host = "a.test:443"
 
 var errDown = errors.New("refused")
 
+func newTestBreaker(o BreakerOptions) *breaker {
+	if err := o.setDefaults(); err != nil {
+		panic(err)
+	}
+	return newBreaker(o)
+}
+
 func inBreaker(t *testing.T, f func(b *breakerTest)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(&breakerTest{t, newBreaker()}) })
+	synctest.Test(t, func(t *testing.T) { f(&breakerTest{t, newTestBreaker(BreakerOptions{})}) })
 }
 
 // trip fails as often as it takes and returns the time of retry.
@@ -42,7 +54,7 @@ func (b *breakerTest) trip(answered bool) time.Time {
 }
 
 func (b *breakerTest) fail(answered bool, p *permit) (tripped bool) {
-	return b.failure(host, time.Now(), errDown, answered, p)
+	return b.failure(host, time.Now(), errDown, 0, answered, p, 0)
 }
 
 // down checks that the host is down and returns the error.
@@ -112,6 +124,14 @@ func TestBreaker_SuccessForgets(t *testing.T) {
 	})
 }
 
+func (b *breaker) get(key string) *hostBreaker { return b.shard(key).hosts[key] }
+
+// down is the number of hosts that are.
+func (b *breaker) down() int {
+	n, _ := b.notUp(time.Now())
+	return n
+}
+
 func (b *breaker) size() (n int) {
 	for i := range b.shards {
 		n += len(b.shards[i].hosts)
@@ -165,8 +185,8 @@ func TestBreaker_OneProbe(t *testing.T) {
 		}
 		b.success(host, p)
 		b.up()
-		if b.open() != 0 || b.size() != 0 {
-			t.Errorf("%d open, %d entries after a success", b.open(), b.size())
+		if b.breaker.down() != 0 || b.size() != 0 {
+			t.Errorf("%d open, %d entries after a success", b.breaker.down(), b.size())
 		}
 		// It has to fail as often as a new host before it trips again.
 		if got := time.Until(b.trip(false)); got > 33*time.Second {
@@ -292,29 +312,130 @@ func TestBreaker_KeysAreApart(t *testing.T) {
 	})
 }
 
-func TestBreaker_TableIsBounded(t *testing.T) {
-	const tripped, failing = 1000, 70_000
-	b := newBreaker()
-	now := time.Now()
-	for i := range tripped {
-		for range 3 {
-			b.failure(fmt.Sprintf("down%d.test:443", i), now, errDown, false, nil)
+// A dial's error, with all that belongs to it, for a host of its own.
+func dialError(host string) error {
+	addr := netip.MustParseAddrPort("192.0.2.1:443")
+	return &hostwise.ConnectError{Host: host, Kind: hostwise.ConnectRefused, Attempts: []hostwise.Attempt{{
+		Addr: addr, Phase: hostwise.PhaseConnect,
+		Err: &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)},
+	}}}
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A million hosts fail, and more than the table holds until they are down,
+// each with an error of its own: memory is bounded.
+func TestBreaker_MemoryOfAMillionHosts(t *testing.T) {
+	if withRaceDetector() {
+		t.Skip("takes a minute with the race detector, which changes what is measured")
+	}
+	for _, tt := range []struct {
+		hosts, failures int
+		most            int64 // MB
+	}{{1_000_000, 1, 32}, {150_000, 3, 80}} {
+		before := heap()
+		b := newTestBreaker(BreakerOptions{})
+		now := time.Now()
+		for i := range tt.hosts {
+			host := fmt.Sprintf("www.host-%d.example.com:443", i)
+			err := dialError(host)
+			for range tt.failures {
+				b.failure(host, now, err, time.Second, false, nil, 0)
+			}
 		}
-	}
-	for i := range failing {
-		b.failure(fmt.Sprintf("h%d.test:443", i), now, errDown, false, nil)
-	}
-	if got := b.size(); got > 65536 || got < 60_000 {
-		t.Errorf("%d entries, want at most 65536 and nearly as many", got)
-	}
-	// Closed entries make room before open ones.
-	if got := b.open(); got < tripped*9/10 {
-		t.Errorf("%d of %d tripped hosts are still known to be down", got, tripped)
+		used := heap() - before
+		t.Logf("%d hosts that failed %d times: %d entries, %.1f MB, %d bytes each", tt.hosts, tt.failures, b.size(), float64(used)/1e6, used/int64(b.size()))
+		if used > tt.most<<20 {
+			t.Errorf("%.1f MB, want %d at most", float64(used)/1e6, tt.most)
+		}
+		runtime.KeepAlive(b)
 	}
 }
 
+// What has failed but is not down makes room first, the oldest before others;
+// then the hosts that have been down for the longest time.
+func TestBreaker_TableIsBounded(t *testing.T) {
+	const tripped, failing = 1000, 100_000
+	b := newTestBreaker(BreakerOptions{})
+	now := time.Now()
+	fail := func(format string, i, n int) {
+		for range n {
+			b.failure(fmt.Sprintf(format, i), now, errDown, 0, false, nil, 0)
+		}
+	}
+	for i := range tripped {
+		fail("down%d.test:443", i, 3)
+	}
+	for i := range failing {
+		fail("h%d.test:443", i, 1)
+	}
+	if got := b.size(); got != maxBreakers {
+		t.Errorf("%d entries, want %d", got, maxBreakers)
+	}
+	if got := b.down(); got != tripped {
+		t.Errorf("%d of %d hosts are still down", got, tripped)
+	}
+	known := 0
+	for i := failing - maxBreakers/2; i < failing; i++ {
+		known += b.failures(fmt.Sprintf("h%d.test:443", i))
+	}
+	if known != maxBreakers/2 {
+		t.Errorf("of the latest %d failures %d are known", maxBreakers/2, known)
+	}
+	for i := range failing {
+		fail("other%d.test:443", i, 3)
+	}
+	if size, down := b.size(), b.down(); size != maxBreakers || down != maxBreakers {
+		t.Errorf("%d entries, %d hosts down, want %d", size, down, maxBreakers)
+	}
+	for i := range tripped {
+		if got := b.failures(fmt.Sprintf("down%d.test:443", i)); got != 0 {
+			t.Fatalf("a host is known that went down before %d others", failing)
+		}
+	}
+}
+
+// A request that reports twice counts once.
+func TestBreaker_PermitCountsOnce(t *testing.T) {
+	inBreaker(t, func(b *breakerTest) {
+		retryAt := b.trip(true)
+		for range 3 {
+			time.Sleep(time.Until(retryAt))
+			p := b.probe()
+			if !b.fail(true, p) {
+				t.Fatal("a failed probe is not heard")
+			}
+			retryAt = b.down().RetryAt
+			if b.fail(true, p) {
+				t.Error("the second report trips again")
+			}
+			b.release(p)
+			if got := b.down().RetryAt; !got.Equal(retryAt) {
+				t.Errorf("the second report moves RetryAt from %v to %v", retryAt, got)
+			}
+		}
+		if got := b.seen(host).cooldown; got != 4*time.Minute {
+			t.Errorf("cool-down of %v after three probes, want 4m", got)
+		}
+		time.Sleep(time.Until(retryAt))
+		p := b.probe()
+		b.success(host, p)
+		b.success(host, p)
+		b.release(p)
+		b.up()
+		if b.fail(true, p); b.failures(host) != 1 {
+			t.Error("a failure after the success is not a new one")
+		}
+	})
+}
+
 func TestBreaker_ConcurrentUse(t *testing.T) {
-	b := newBreaker()
+	b := newTestBreaker(BreakerOptions{})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -330,11 +451,11 @@ func TestBreaker_ConcurrentUse(t *testing.T) {
 				case (n+i)%7 == 0:
 					b.release(p)
 				default:
-					b.failure(key, now, io.EOF, n%2 == 0, p)
+					b.failure(key, now, io.EOF, 0, n%2 == 0, p, 0)
 				}
 				b.refuses(key, now)
 				if n%100 == 0 {
-					b.open()
+					b.down()
 				}
 			}
 		})

@@ -33,8 +33,9 @@ func newConnLimit(n int) *connLimit {
 	return l
 }
 
-// acquire waits for room for one more connection, as long as it is wanted.
-func (l *connLimit) acquire(ctx context.Context, unwanted, closing <-chan struct{}) error {
+// acquire waits for room for one more connection, as long as it is wanted,
+// and until there is news of its host.
+func (l *connLimit) acquire(ctx context.Context, unwanted, closing, news <-chan struct{}) error {
 	if l.tryAcquire() {
 		return nil
 	}
@@ -48,6 +49,8 @@ func (l *connLimit) acquire(ctx context.Context, unwanted, closing <-chan struct
 		return context.Canceled
 	case <-closing:
 		return errClosed
+	case <-news:
+		return errNews
 	}
 	l.open.Add(1)
 	return nil
@@ -134,6 +137,16 @@ func (l *connLimit) isGone(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return c.gone
+}
+
+// spoil has c closed when its request leaves it, unless it is others', too:
+// net/http has given it away, and will not take it back.
+func (l *connLimit) spoil(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.users == 1 {
+		c.evicted = true
+	}
 }
 
 // leave notes that a request is done with c.

@@ -32,7 +32,7 @@ func inLimit(t *testing.T, n int, f func(l *limitTest)) {
 // dial waits for room and makes a connection that a request uses.
 func (l *limitTest) dial() *conn {
 	l.Helper()
-	if err := l.acquire(context.Background(), nil, l.closing); err != nil {
+	if err := l.acquire(context.Background(), nil, l.closing, nil); err != nil {
 		l.Fatal(err)
 	}
 	near, far := net.Pipe()
@@ -56,7 +56,7 @@ func TestConnLimit_WaitsForRoom(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
-		if err := l.acquire(ctx, nil, l.closing); err != context.DeadlineExceeded || time.Since(start) != 100*time.Millisecond {
+		if err := l.acquire(ctx, nil, l.closing, nil); err != context.DeadlineExceeded || time.Since(start) != 100*time.Millisecond {
 			t.Errorf("a third one: %v after %v, want a time-out after 100ms", err, time.Since(start))
 		}
 		time.AfterFunc(50*time.Millisecond, func() {
@@ -71,7 +71,7 @@ func TestConnLimit_WaitsForRoom(t *testing.T) {
 			t.Errorf("%d connections counted, want 2", got)
 		}
 		time.AfterFunc(time.Second, func() { close(l.closing) })
-		if err := l.acquire(context.Background(), nil, l.closing); !errors.Is(err, net.ErrClosed) {
+		if err := l.acquire(context.Background(), nil, l.closing, nil); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("after Close: %v, want net.ErrClosed", err)
 		}
 	})
@@ -146,7 +146,7 @@ func TestConnLimit_NothingIsKeptAfterClose(t *testing.T) {
 func TestConnLimit_None(t *testing.T) {
 	l := newConnLimit(0)
 	for range 10_000 {
-		if err := l.acquire(context.Background(), nil, nil); err != nil {
+		if err := l.acquire(context.Background(), nil, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

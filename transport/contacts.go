@@ -8,47 +8,71 @@ import (
 	"github.com/hostwise-go/hostwise/internal/failure"
 )
 
-// maxFirstContacts is the number of dials at a time to a host:port that has
-// never answered; the others wait for the first verdict. Without it every
-// worker of a crawler spends a connect time-out on the same dead host.
-const maxFirstContacts = 2
+// A host:port that has never answered is dialled by two at a time, and the
+// others wait for the first verdict: without that every worker of a crawler
+// spends a connect time-out on the same dead host. Once the oldest dial has
+// been without an answer for so long that its SYN was sent again (RFC 6298,
+// section 2.1), there may be as many as it takes to call the host dead.
+const (
+	firstContacts = 2
+	firstPatience = time.Second
+)
 
-// contacts holds the hosts being dialled for the first time.
+// contacts holds the hosts for which somebody waits or that are dialled for
+// the first time.
 type contacts struct {
+	breaker *breaker
+
 	mu    sync.Mutex // protects what follows
 	hosts map[string]*contact
 }
 
 type contact struct {
-	dialing int
+	dials   []time.Time // under way, by their start
+	room    [firstContacts]time.Time
 	waiting int
 	news    chan struct{} // closed, and replaced, at each change
 }
 
 // enter waits until d may dial. It fails when its context ends first, when
 // it is no longer wanted, or when the host's breaker trips meanwhile.
-func (c *contacts) enter(ctx context.Context, d *dial) (leave func(), err error) {
+func (c *contacts) enter(ctx context.Context, d *dial) error {
+	if d.permit != nil {
+		return nil
+	}
 	for {
-		if d.permit != nil || d.t.history.Reached(d.key) {
-			return func() {}, nil
+		now := time.Now()
+		if down := c.breaker.refuses(d.key, now); down != nil {
+			return down
 		}
+		most := c.breaker.limit(false)
+		if c.breaker.opt.Disable || most < 0 || d.t.history.Reached(d.key) {
+			return nil
+		}
+		most -= c.breaker.failures(d.key)
 		c.mu.Lock()
-		x := c.hosts[d.key]
-		if x == nil {
-			x = &contact{news: make(chan struct{})}
-			c.hosts[d.key] = x
-		}
-		if x.dialing < maxFirstContacts {
-			x.dialing++
+		x := c.get(d.key)
+		later, ok := x.mayDial(most, now)
+		if ok {
+			x.dials = append(x.dials, now)
+			d.contact, d.contacted = x, now
 			c.mu.Unlock()
-			return func() { c.leave(d.key) }, nil
+			return nil
 		}
 		x.waiting++
 		news := x.news
 		c.mu.Unlock()
 
+		var timer *time.Timer
+		var due <-chan time.Time
+		if later > 0 {
+			timer = time.NewTimer(later)
+			due = timer.C
+		}
+		var err error
 		select {
 		case <-news:
+		case <-due:
 		case <-ctx.Done():
 			err = failure.Context(ctx)
 		case <-d.unwanted():
@@ -56,36 +80,93 @@ func (c *contacts) enter(ctx context.Context, d *dial) (leave func(), err error)
 		case <-d.t.closing:
 			err = errClosed
 		}
-
-		c.mu.Lock()
-		x.waiting--
-		c.tidy(d.key, x)
-		c.mu.Unlock()
-		if err != nil {
-			return nil, d.state.interrupted(err)
+		if timer != nil {
+			timer.Stop()
 		}
-		if down := d.t.breaker.refuses(d.key, time.Now()); down != nil {
-			return nil, down
+		c.unwatch(d.key, x)
+		if err != nil {
+			return d.state.interrupted(err)
 		}
 	}
 }
 
-func (c *contacts) leave(key string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	x := c.hosts[key]
-	x.dialing--
-	x.tell()
-	c.tidy(key, x)
+// mayDial says whether one more may dial, of most in all, or that it may look
+// again later; 0: at the next news.
+func (x *contact) mayDial(most int, now time.Time) (later time.Duration, ok bool) {
+	n := len(x.dials)
+	switch {
+	case n == 0:
+		return 0, true
+	case n >= most:
+		return 0, false
+	case n < firstContacts:
+		return 0, true
+	}
+	later = x.dials[0].Add(firstPatience).Sub(now)
+	return max(later, 0), later <= 0
 }
 
-// changed wakes those who wait for the host: its breaker has tripped.
-func (c *contacts) changed(key string) {
+// leave ends d's dial, if it is one of those that count.
+func (c *contacts) leave(d *dial) {
+	x := d.contact
+	if x == nil {
+		return
+	}
+	d.contact = nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if x := c.hosts[key]; x != nil {
+	for i, start := range x.dials {
+		if start.Equal(d.contacted) {
+			x.dials = append(x.dials[:i], x.dials[i+1:]...)
+			break
+		}
+	}
+	x.tell()
+	c.tidy(d.key, x)
+}
+
+// watch returns a channel that is closed when there is news of the host.
+func (c *contacts) watch(host string) (x *contact, news <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x = c.get(host)
+	x.waiting++
+	return x, x.news
+}
+
+func (c *contacts) unwatch(host string, x *contact) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x.waiting--
+	c.tidy(host, x)
+}
+
+// changed wakes those who wait for the host, or for one that shares its
+// breaker: that has tripped.
+func (c *contacts) changed(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.breaker.opt.Key == nil {
+		if x := c.hosts[host]; x != nil {
+			x.tell()
+		}
+		return
+	}
+	for _, x := range c.hosts { // few, and they look for themselves
 		x.tell()
 	}
+}
+
+// get returns the host's contact, making it if need be. c.mu is held, as for
+// what follows.
+func (c *contacts) get(host string) *contact {
+	x := c.hosts[host]
+	if x == nil {
+		x = &contact{news: make(chan struct{})}
+		x.dials = x.room[:0]
+		c.hosts[host] = x
+	}
+	return x
 }
 
 func (x *contact) tell() {
@@ -93,8 +174,8 @@ func (x *contact) tell() {
 	x.news = make(chan struct{})
 }
 
-func (c *contacts) tidy(key string, x *contact) {
-	if x.dialing == 0 && x.waiting == 0 {
-		delete(c.hosts, key)
+func (c *contacts) tidy(host string, x *contact) {
+	if len(x.dials) == 0 && x.waiting == 0 {
+		delete(c.hosts, host)
 	}
 }

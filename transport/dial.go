@@ -40,6 +40,7 @@ func (t *Transport) DialContext(ctx context.Context, network, address string) (n
 	}
 	d.deadline, _ = ctx.Deadline()
 	d.user = httptrace.ContextClientTrace(ctx)
+	defer t.breaker.changes.tell()
 	conn, err := d.run(ctx)
 	if err == nil {
 		t.breaker.success(key, permit)
@@ -69,12 +70,16 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		return nil, errors.New("transport: dial outside of a request")
 	}
 	key, permit := j.key, j.permit
-	if j.proxy != nil {
-		var down *hostwise.HostDownError
-		if permit, down = t.breaker.allow(address, time.Now()); down != nil {
-			return nil, down
-		}
+	var down *hostwise.HostDownError
+	switch {
+	case j.proxy != nil:
+		permit, down = t.breaker.allow(address, time.Now())
 		key = address
+	case permit == nil: // it may have waited for its turn in net/http: MaxConnsPerHost
+		down = t.breaker.refuses(key, time.Now())
+	}
+	if down != nil {
+		return nil, down
 	}
 	d, err := t.newDial(network, address, key, permit)
 	if err != nil { // the port: net/url takes any number
@@ -103,6 +108,7 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	}
 	conn, err := d.run(ctx)
 	if err != nil {
+		t.breaker.changes.tell()
 		return nil, err
 	}
 	c := connOf(conn)
@@ -157,7 +163,9 @@ type dial struct {
 	answers     [2][]netip.Addr
 	room        [4]netip.Addr // for those of most dials
 	errs        [2]*hostwise.DNSError
-	leave       func()    // set once it is this dial's turn to connect
+	turn        bool      // it is this dial's turn to connect, and there is room for the connection
+	contact     *contact  // set while the dial is one of its
+	contacted   time.Time // since then
 	connecting  time.Time // of the first attempt: the connect's clock starts
 	announced   bool      // DNSDone
 	denied      *hostwise.DeniedError
@@ -201,7 +209,15 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	}
 	d.t.counters.dials.Add(1)
 	d.t.budget.dial()
-	won, err := d.raceAddresses(ctx, d.t.routes)
+	var won *conn
+	var err error
+	ended := false
+	defer func() {
+		if !ended { // a hook of the user's has panicked, or ended the goroutine
+			d.abandon(won)
+		}
+	}()
+	won, err = d.raceAddresses(ctx, d.t.routes)
 	if k := hostwise.KindOf(err); d.unrouted && (k == hostwise.DNSNoData || k == hostwise.DNSNXDomain && !d.t.knowsNoData()) {
 		// Perhaps the family without a default route has a way to just
 		// this host: a private network, a loopback address.
@@ -215,14 +231,13 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 		d.t.counters.won(d.winner, happyeyeballs.Of(won.addr.Addr()))
 	}
 	d.settleAddresses(time.Now())
-	if d.leave != nil { // after the charge, so that those who wait see it
-		d.leave()
-	}
+	d.t.contacts.leave(d) // after the charge, so that those who wait see it
 	d.state.finish(err)
 	d.report(err)
+	ended = true
 	switch {
 	case err != nil:
-		if d.leave != nil {
+		if d.turn {
 			d.t.conns.giveBack()
 		}
 		return nil, err
@@ -231,6 +246,24 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	}
 	return won, nil
 }
+
+// abandon gives back what the dial has.
+func (d *dial) abandon(won *conn) {
+	d.t.breaker.release(d.permit)
+	for _, p := range d.probes {
+		d.t.addresses.release(p)
+	}
+	d.t.contacts.leave(d)
+	d.state.finish(errAbandoned)
+	switch {
+	case won != nil:
+		won.Close()
+	case d.turn:
+		d.t.conns.giveBack()
+	}
+}
+
+var errAbandoned = errors.New("a function of the caller's has ended the goroutine")
 
 // negotiated is when a new connection to a proxy must have become one to the
 // host: CONNECT has only a long time-out in net/http, and SOCKS has none.
@@ -250,20 +283,31 @@ func (d *dial) takeTurn(ctx context.Context) error {
 	if d.journey != nil && d.journey.isOver() {
 		return d.state.interrupted(context.Canceled)
 	}
-	leave, err := d.t.contacts.enter(ctx, d)
-	if err != nil {
+	if err := d.t.contacts.enter(ctx, d); err != nil {
 		return err
 	}
 	d.state.queue()
-	if !d.t.conns.tryAcquire() {
-		if err := d.t.conns.acquire(ctx, d.unwanted(), d.t.closing); err != nil {
-			leave()
+	for !d.t.conns.tryAcquire() {
+		contact, news := d.t.contacts.watch(d.key)
+		err := d.t.conns.acquire(ctx, d.unwanted(), d.t.closing, news)
+		d.t.contacts.unwatch(d.key, contact)
+		if err == nil {
+			break
+		}
+		if err != errNews {
 			return d.state.interrupted(err)
 		}
+		if down := d.t.breaker.refuses(d.key, time.Now()); down != nil && d.permit == nil {
+			return down
+		}
 	}
-	d.leave = leave
+	d.turn = true
 	return nil
 }
+
+// errNews is returned to a dial that waits when something has happened to its
+// host.
+var errNews = errors.New("news of the host")
 
 // unwanted is closed when the request is over; nil if there is none.
 func (d *dial) unwanted() <-chan struct{} {
@@ -276,7 +320,7 @@ func (d *dial) unwanted() <-chan struct{} {
 // settle charges a failed dial, or gives back its permit.
 func (d *dial) settle(err error) {
 	if ledgerOf(err).hasBreaker() && d.fairShare(err) {
-		d.t.charge(d.key, err, d.permit)
+		d.t.charge(d.key, err, time.Since(d.connecting), d.permit)
 	} else {
 		d.t.breaker.release(d.permit)
 	}

@@ -15,11 +15,29 @@
 // address families: see Options.ConnectionAttemptDelay, Prefer and
 // DisableMemory. Options.DialDone reports each dial, Stats.Race counts them.
 //
-// # Dead hosts and silent addresses
+// # Dead hosts
 //
-// A host:port that keeps failing is not tried for a while, and then by one
-// request at a time: hostwise.HostDownError. The same holds of addresses,
-// since very many names may lead to one that drops all packets: when
+// A host that fails five times in a row (three times, if it has never
+// answered) is down: requests to it, also those that wait for a connection,
+// fail at once with a hostwise.HostDownError, which says when to come back.
+// Then one request finds out whether the host is back, and if not, the next
+// cool-down is twice as long. A host:port that has never answered is dialled
+// by two requests at a time, by three from the second second on, while the
+// others wait for the verdict. A host that is down costs a table entry of a
+// kilobyte, one that has failed once a third of that, and others nothing;
+// there are 65,536 entries at most, and when they are used up, the host whose
+// last failure is the oldest is forgotten, those that are not down before the
+// others.
+//
+// See BreakerOptions for what counts and what does not, for hosts that go
+// down together, HTTP statuses, pauses that servers ask for (Retry-After) and
+// a hook; Transport.HostDown to ask beforehand; SnapshotBreakers and
+// RestoreBreakers to carry what is known to the next run; and Stats for what
+// it has saved.
+//
+// # Silent addresses
+//
+// Very many names may lead to one address that drops all packets: when
 // connecting to an address and port has timed out for three different names,
 // and nothing was answered there meanwhile, it is silent for 30 s, then twice
 // as long each time, up to an hour. A host that has other addresses is still

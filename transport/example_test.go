@@ -1,14 +1,17 @@
 package transport_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/transport"
@@ -99,4 +102,83 @@ func ExampleWithProxy() {
 	answer, err := io.ReadAll(resp.Body)
 	fmt.Println(string(answer), err)
 	// Output: asked for http://a.test/ <nil>
+}
+
+// A crawl that goes on where the last one ended does not begin by waiting for
+// dead hosts.
+func ExampleTransport_SnapshotBreakers() {
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	yesterday, err := transport.New(nil, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer yesterday.Close()
+	client := &http.Client{Transport: yesterday}
+	for range 3 {
+		_, err = client.Get(dead.URL)
+	}
+	fmt.Println(hostwise.KindOf(err))
+	var file bytes.Buffer
+	if err := yesterday.SnapshotBreakers(&file); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	today, err := transport.New(nil, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer today.Close()
+	if err := today.RestoreBreakers(&file); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = (&http.Client{Transport: today}).Get(dead.URL)
+	var down *hostwise.HostDownError
+	if errors.As(err, &down) {
+		fmt.Println(down.Kind, "after", down.Failures, "failures, the last:", hostwise.KindOf(down.Last))
+	}
+	// Output:
+	// connect_refused
+	// host_down after 3 failures, the last: connect_refused
+}
+
+// Hosts of one site go down together, and a busy server is left alone for as
+// long as it asks.
+func ExampleBreakerOptions() {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "120")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	defer site.Close()
+	t, err := transport.New(nil, &transport.Options{Breaker: transport.BreakerOptions{
+		Key: func(hostPort string) string { // or publicsuffix.EffectiveTLDPlusOne
+			host, _, _ := net.SplitHostPort(hostPort)
+			return host
+		},
+		HonorRetryAfter: true,
+		OnChange:        func(c transport.HostChange) { fmt.Println(c.Host, "was", c.From, "and is", c.To) },
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer t.Close()
+	client := &http.Client{Transport: t}
+	resp, err := client.Get(site.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp.Body.Close()
+	fmt.Println(resp.Status)
+	_, err = client.Get(site.URL)
+	fmt.Println(hostwise.KindOf(err), "for", time.Until(hostwise.RetryAt(err)).Round(time.Minute))
+	// Output:
+	// 127.0.0.1 was up and is paused
+	// 429 Too Many Requests
+	// host_paused for 2m0s
 }

@@ -151,6 +151,17 @@ func (j *journey) done() {
 	j.leave()
 }
 
+// abandon ends a request that returns neither a response nor an error.
+func (j *journey) abandon() {
+	j.end()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.used != nil {
+		j.conns.spoil(j.used)
+	}
+	j.leave()
+}
+
 // addr is the server's address, as far as it is known. j.mu is held.
 func (j *journey) addr() (a netip.AddrPort) {
 	if j.conn != nil && j.proxy == nil {
@@ -264,7 +275,7 @@ func (j *journey) end() snapshot {
 		s.sending = j.body.failure()
 	}
 	if s.connected {
-		if s.wrote = !j.wroteAt.IsZero(); s.wrote {
+		if s.wrote = !j.wroteAt.IsZero() && s.sending == nil; s.wrote {
 			s.waited = time.Since(j.wroteAt)
 		}
 	} else if j.dial != nil {

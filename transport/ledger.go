@@ -59,6 +59,7 @@ var ledgers = map[hostwise.Kind]ledger{
 	hostwise.HTTPHeaderTimeout:  ledgerHost,
 	hostwise.HTTPMalformed:      ledgerHost,
 	hostwise.HTTPHeaderTooLarge: ledgerHost,
+	hostwise.HTTPStatus:         ledgerHost, // BreakerOptions.TripOn
 	hostwise.H2GoAway:           ledgerHost,
 	hostwise.H2RefusedStream:    ledgerHost,
 	hostwise.TooManyDials:       ledgerHost,

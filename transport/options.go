@@ -88,6 +88,10 @@ type Options struct {
 	// otherwise) 8; negative: no bound.
 	MaxConns        int
 	MaxConnsPerHost int
+
+	// Breaker configures the circuit breaker, which refuses requests to
+	// hosts that keep failing: hostwise.HostDownError.
+	Breaker BreakerOptions
 }
 
 const (
@@ -126,6 +130,9 @@ func (o *Options) withDefaults(base *http.Transport) (Options, error) {
 	c.ResponseHeaderTimeout = max(0, first(c.ResponseHeaderTimeout, base.ResponseHeaderTimeout, defaultResponseHeaderTimeout))
 	c.MaxConns = max(0, first(c.MaxConns, defaultMaxConns))
 	c.MaxConnsPerHost = max(0, first(c.MaxConnsPerHost, base.MaxConnsPerHost, defaultMaxConnsPerHost))
+	if err := c.Breaker.setDefaults(); err != nil {
+		return c, err
+	}
 	return c, nil
 }
 

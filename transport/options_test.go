@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -106,6 +107,7 @@ func TestOptions_Defaults(t *testing.T) {
 		{"negative is none", &http.Transport{ResponseHeaderTimeout: 2, MaxConnsPerHost: 3}, &Options{ResponseHeaderTimeout: -1, MaxConns: -1, MaxConnsPerHost: -1},
 			Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second}},
 	} {
+		tt.want.Breaker = BreakerOptions{Failures: 5, FirstFailures: 3, Cooldown: 30 * time.Second, MaxCooldown: time.Hour}
 		got, err := tt.options.withDefaults(tt.base)
 		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
@@ -118,6 +120,42 @@ func TestOptions_Defaults(t *testing.T) {
 		if _, err := o.withDefaults(&http.Transport{}); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
+	}
+}
+
+func TestBreakerOptions_Defaults(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		options BreakerOptions
+		want    BreakerOptions // the first four fields
+	}{
+		{"few failures", BreakerOptions{Failures: 2}, BreakerOptions{Failures: 2, FirstFailures: 2, Cooldown: 30 * time.Second, MaxCooldown: time.Hour}},
+		{"more at first", BreakerOptions{Failures: 2, FirstFailures: 7}, BreakerOptions{Failures: 2, FirstFailures: 7, Cooldown: 30 * time.Second, MaxCooldown: time.Hour}},
+		{"never down", BreakerOptions{Failures: -1, FirstFailures: -1}, BreakerOptions{Failures: -1, FirstFailures: -1, Cooldown: 30 * time.Second, MaxCooldown: time.Hour}},
+		{"down at first only", BreakerOptions{Failures: -1}, BreakerOptions{Failures: -1, FirstFailures: 3, Cooldown: 30 * time.Second, MaxCooldown: time.Hour}},
+		{"no doubling", BreakerOptions{Cooldown: time.Minute, MaxCooldown: -1}, BreakerOptions{Failures: 5, FirstFailures: 3, Cooldown: time.Minute, MaxCooldown: time.Minute}},
+		{"a long cool-down", BreakerOptions{Cooldown: 2 * time.Hour}, BreakerOptions{Failures: 5, FirstFailures: 3, Cooldown: 2 * time.Hour, MaxCooldown: 2 * time.Hour}},
+	} {
+		got := tt.options
+		if err := got.setDefaults(); err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
+		}
+	}
+	for _, o := range []BreakerOptions{
+		{Failures: 1001}, {FirstFailures: 1001}, {Cooldown: -1}, {MaxCooldown: time.Second}, {Cooldown: time.Hour, MaxCooldown: time.Minute},
+		{TripOn: []int{503, 0}}, {TripOn: []int{103}}, {TripOn: []int{1000}},
+	} {
+		if _, err := New(nil, &Options{Resolver: names{}, Breaker: o}); err == nil || !strings.Contains(err.Error(), "Options.Breaker") {
+			t.Errorf("%+v: %v, want an error that names the option", o, err)
+		}
+	}
+	mine := []int{503}
+	o := BreakerOptions{TripOn: mine}
+	if err := o.setDefaults(); err != nil {
+		t.Fatal(err)
+	}
+	if mine[0] = 404; o.TripOn[0] != 503 {
+		t.Error("TripOn is the caller's own slice")
 	}
 }
 

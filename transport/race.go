@@ -58,7 +58,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 				return nil, down
 			case down != nil:
 				held = true
-			case d.leave == nil:
+			case !d.turn:
 				if err := d.takeTurn(ctx); err != nil {
 					return nil, err
 				}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
@@ -40,9 +41,15 @@ type Stats struct {
 	Dials           uint64                   // races begun
 	Attempts        uint64                   // addresses tried in them
 	Conns           int                      // connections open or being dialled
-	HostsDown       int                      // hosts whose breaker is open
 	AddressesSilent int                      // addresses, with a port, that have timed out for three names and not answered since
 	Race            RaceStats                // how the dials went
+
+	// The circuit breaker.
+	HostsDown   int           // hosts that are down now
+	HostsPaused int           // hosts that have asked for a pause (BreakerOptions.HonorRetryAfter), which is not over
+	Trips       uint64        // times that a host went down, or stayed down after its probe
+	Refused     uint64        // requests that it has refused
+	TimeSaved   time.Duration // by refusing them: for each, what the failure took that its host went down with
 }
 
 // RaceStats are the counters of the races between a host's addresses, and
@@ -68,8 +75,10 @@ func (t *Transport) Stats() Stats {
 	c := &t.counters
 	s := Stats{
 		Requests: c.requests.Load(), Responses: c.responses.Load(), Dials: c.dials.Load(), Attempts: c.attempts.Load(),
-		Conns: int(t.conns.open.Load()), HostsDown: t.breaker.open(), AddressesSilent: t.addresses.silent(),
+		Conns: int(t.conns.open.Load()), AddressesSilent: t.addresses.silent(),
+		Trips: t.breaker.tripped.Load(), Refused: t.breaker.refused.Load(), TimeSaved: time.Duration(t.breaker.saved.Load()),
 	}
+	s.HostsDown, s.HostsPaused = t.breaker.notUp(time.Now())
 	s.Race = t.raceStats()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,19 +101,20 @@ func (t *Transport) raceStats() RaceStats {
 	return r
 }
 
-// open is the number of hosts that are down.
-func (b *breaker) open() (n int) {
+// notUp is the number of hosts that are down, and of those that are paused.
+func (b *breaker) notUp(now time.Time) (down, paused int) {
 	for i := range b.shards {
 		s := &b.shards[i]
 		s.mu.RLock()
-		for _, h := range s.hosts {
-			h.mu.Lock()
-			if h.open {
-				n++
+		for e := s.order[1].Front(); e != nil; e = e.Next() {
+			switch e.Value.(*hostBreaker).state(now) {
+			case StateDown, StateProbing:
+				down++
+			case StatePaused:
+				paused++
 			}
-			h.mu.Unlock()
 		}
 		s.mu.RUnlock()
 	}
-	return n
+	return down, paused
 }

@@ -2,10 +2,12 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,9 +67,10 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		breaker: newBreaker(), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		breaker: newBreaker(opt.Breaker), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
+	t.contacts.breaker = t.breaker
 	if t.dial == nil {
 		t.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
 	}
@@ -114,6 +117,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.counters.requests.Add(1)
 	resp, err := t.roundTrip(req)
 	if err != nil {
+		t.breaker.changes.tell()
 		t.counters.failed(hostwise.KindOf(err))
 		return nil, err
 	}
@@ -139,15 +143,28 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
 	own, cancel, giveUp := j.begun()
+	var resp *http.Response
+	ended := false
+	defer func() {
+		if !ended { // a function of the caller's has panicked, or ended the goroutine
+			if resp != nil {
+				resp.Body.Close()
+			}
+			t.breaker.release(permit)
+			j.abandon()
+			cancel(errAbandoned)
+		}
+	}()
 	r := req.WithContext(own)
 	j.watch(r)
 	if err := t.chooseProxy(j, r); err != nil {
 		closeBody(req)
 		t.breaker.release(permit)
 		cancel(err)
+		ended = true
 		return nil, err
 	}
-	resp, err := t.inner.RoundTrip(r)
+	resp, err = t.inner.RoundTrip(r)
 	for err != nil && j.mayRepeat() {
 		r = r.WithContext(own) // a copy: net/http may not be done with the other
 		if !j.rewind(r) {
@@ -165,12 +182,15 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		cancel(err)
 		err = t.failed(j, err)
 		j.done()
+		ended = true
 		return nil, err
 	}
-	t.breaker.success(key, permit)
+	t.answered(j, resp)
+	t.breaker.changes.tell()
 	resp.Request = req
 	j.arrived()
 	resp.Body = newBody(resp, j, cancel)
+	ended = true
 	return resp, nil
 }
 
@@ -184,7 +204,7 @@ func (t *Transport) failed(j *journey, err error) error {
 		t.breaker.release(j.permit)
 	case s.dialing || s.dialErr != nil: // the dial does it
 	case s.connected && ledgerOf(err) == ledgerHost && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
-		t.charge(j.key, err, j.permit)
+		t.charge(j.key, err, s.waited, j.permit)
 	default:
 		t.breaker.release(j.permit)
 	}
@@ -194,9 +214,34 @@ func (t *Transport) failed(j *journey, err error) error {
 	return err
 }
 
-// charge puts a failure on a host's account.
-func (t *Transport) charge(key string, err error, p *permit) {
-	if t.breaker.failure(key, time.Now(), err, t.history.Reached(key), p) {
+// answered settles the host's account when response headers have come.
+func (t *Transport) answered(j *journey, resp *http.Response) {
+	o := &t.opt.Breaker
+	host := j.proxy == nil || resp.Request.URL.Scheme == "https" // else it may be the proxy that answers
+	if host && o.HonorRetryAfter {
+		if now := time.Now(); t.breaker.pause(j.key, now, retryAfter(resp, now), j.permit) {
+			t.contacts.changed(j.key)
+			return
+		}
+	}
+	if host && slices.Contains(o.TripOn, resp.StatusCode) {
+		j.mu.Lock()
+		e := &hostwise.RequestError{Host: j.key, Addr: j.addr(), Kind: hostwise.HTTPStatus, Phase: hostwise.PhaseRequest, Err: errors.New(resp.Status)}
+		var took time.Duration
+		if !j.wroteAt.IsZero() {
+			took = time.Since(j.wroteAt)
+		}
+		j.mu.Unlock()
+		t.charge(j.key, e, took, j.permit)
+		return
+	}
+	t.breaker.success(j.key, j.permit)
+}
+
+// charge puts a failure, after which a request had waited so long, on a
+// host's account.
+func (t *Transport) charge(key string, err error, took time.Duration, p *permit) {
+	if t.breaker.failure(key, time.Now(), err, took, t.history.Reached(key), p, 0) {
 		t.contacts.changed(key)
 	}
 }

@@ -674,32 +674,6 @@ func TestMaxConns_IdleConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
-func TestFirstContact_TwoDialsAtATime(t *testing.T) {
-	inWorld(t, nil, transport.Options{MaxConnsPerHost: -1}, func(w *world) {
-		w.host("a.test", "192.0.2.1")
-		w.link("192.0.2.1", simnet.Link{Fault: simnet.BlackHole})
-		var wg sync.WaitGroup
-		var down atomic.Int64
-		for range 64 {
-			wg.Go(func() {
-				if _, err := w.get("http://a.test/"); hostwise.KindOf(err) == hostwise.HostDown {
-					down.Add(1)
-				}
-			})
-		}
-		wg.Wait()
-		if got := w.dials("192.0.2.1"); got > 4 {
-			t.Errorf("%d dials, want at most 4", got)
-		}
-		if d := time.Since(w.start); d != 20*time.Second {
-			t.Errorf("64 requests took %v, want 20s: two rounds of dials", d)
-		}
-		if got := down.Load(); got < 60 {
-			t.Errorf("%d requests failed at once when the host tripped, want 60 or more", got)
-		}
-	})
-}
-
 func TestContract(t *testing.T) {
 	_, cert := certificate(t)
 	inWorld(t, nil, transport.Options{}, func(w *world) {
