@@ -377,7 +377,7 @@ type HostDownError struct {
 	Since    time.Time // when the host was declared down, or paused
 	RetryAt  time.Time // when the next request will be let through
 	Failures int       // failures in a row so far
-	Last     error     // the failure that it was declared down for, or that its last probe met; not part of the error's tree, so that errors.As does not find it
+	Last     error     // the failure that it was declared down for, or that its last probe met, without its attempts and causes but for a syscall.Errno; not part of the error's tree, so that errors.As does not find it
 	Err      error     // gobreaker.ErrOpenState, as set by package transport
 }
 

@@ -178,7 +178,7 @@ func (l *addresses) timedOut(a netip.AddrPort, name string, answers uint32, now 
 		l.slot(a).entries.Add(1)
 	}
 	s.failures++
-	s.last, s.lastAt = err, now
+	s.last, s.lastAt = kept(err), now
 	if s.silent() {
 		if p != nil && s.probe == p {
 			s.cool(now, min(2*s.cooldown, defaultMaxCooldown))

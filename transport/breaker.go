@@ -103,7 +103,7 @@ func (b *breaker) allow(host string, now time.Time) (*permit, *hostwise.HostDown
 	s.mu.RLock()
 	h := s.hosts[key]
 	down := b.refuse(h, host, now)
-	plain := h == nil || !h.open && h.resume.IsZero()
+	plain := h == nil || !h.open && h.pause == nil
 	s.mu.RUnlock()
 	if down != nil || plain {
 		return nil, down
@@ -119,7 +119,7 @@ func (b *breaker) allow(host string, now time.Time) (*permit, *hostwise.HostDown
 	}
 	defer b.changed(s, h, now)
 	if !h.open { // a pause is over
-		h.paused, h.resume = time.Time{}, time.Time{}
+		h.pause = nil
 		return nil, nil
 	}
 	h.endProbe(errNoVerdict) // one that has expired
@@ -213,14 +213,15 @@ func (b *breaker) failure(host string, now time.Time, err error, took time.Durat
 		b.trip(h, now, b.opt.Cooldown)
 	}
 	b.tripped.Add(1)
-	h.last, h.took = err, took
+	h.last, h.took = kept(err), took
 	return true
 }
 
 // trip begins a cool-down, up to a tenth longer or shorter than said, so that
-// hosts that went down together are not probed together.
+// hosts that went down together are not probed together. Until the probe it
+// takes no gobreaker.
 func (b *breaker) trip(h *hostBreaker, now time.Time, cooldown time.Duration) {
-	h.cooldown = cooldown
+	h.counter, h.cooldown = nil, cooldown
 	jitter := time.Duration((rand.Float64() - 0.5) * 0.2 * float64(cooldown))
 	h.retryAt = now.Add(min(cooldown+jitter, b.opt.MaxCooldown))
 }
@@ -242,7 +243,7 @@ func (b *breaker) success(host string, p *permit) {
 	if h = s.hosts[key]; h == nil {
 		return
 	}
-	h.answer(p, hostState{answered: true, paused: h.paused, resume: h.resume})
+	h.answer(p, hostState{answered: true, pause: h.pause})
 	b.changed(s, h, time.Now())
 }
 
@@ -277,7 +278,7 @@ func (b *breaker) undo(run uint64) (hosts int) {
 			if h.before != nil {
 				before = *h.before
 			}
-			before.paused, before.resume = h.paused, h.resume // what the host itself has asked for
+			before.pause = h.pause // what the host itself has asked for
 			h.endProbe(errNoVerdict)
 			h.put(before)
 			b.changed(s, h, now)

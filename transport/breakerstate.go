@@ -2,6 +2,8 @@ package transport
 
 import (
 	"container/list"
+	"errors"
+	"syscall"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -19,9 +21,14 @@ type hostState struct {
 	since    time.Time     // it has been open
 	retryAt  time.Time
 	cooldown time.Duration // until then, without the jitter
-	paused   time.Time     // when it asked for a pause
-	resume   time.Time     // and until when; zero: it did not
+	pause    *pause        // that it has asked for; nil: none
 }
+
+// A pause is never changed once made.
+type pause struct{ from, until time.Time }
+
+// lasts reports whether there is a pause, and it is not over.
+func (p *pause) lasts(now time.Time) bool { return p != nil && now.Before(p.until) }
 
 // hostBreaker is the entry of one host.
 type hostBreaker struct {
@@ -33,6 +40,27 @@ type hostBreaker struct {
 	before  *hostState                                 // that run; nil: it was healthy
 	told    HostState                                  // to the user's hook
 	place   *list.Element                              // in the shard's order
+}
+
+// kept is what is kept of a failure: neither the attempts nor the causes,
+// certificates among them, but for the errno. There may be very many.
+func kept(err error) error {
+	var cause error
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		cause = errno
+	}
+	switch e := err.(type) {
+	case *hostwise.ConnectError:
+		return &hostwise.ConnectError{Host: e.Host, Proxy: e.Proxy, Kind: e.Kind, Err: cause, Elapsed: e.Elapsed}
+	case *hostwise.TLSError:
+		return &hostwise.TLSError{Host: e.Host, Addr: e.Addr, Kind: e.Kind, Err: cause, Elapsed: e.Elapsed}
+	case *hostwise.RequestError:
+		if e.Kind != hostwise.HTTPStatus {
+			return &hostwise.RequestError{Host: e.Host, Addr: e.Addr, Kind: e.Kind, Phase: e.Phase, Err: cause, Elapsed: e.Elapsed}
+		}
+	}
+	return err
 }
 
 // put replaces the state. There must be no probe.
@@ -119,7 +147,7 @@ func (h *hostBreaker) refusal(host string, now time.Time) *hostwise.HostDownErro
 	switch t := h.opens(now); {
 	case h.open && (now.Before(h.retryAt) || h.probe != nil && now.Before(t)):
 		return h.error(host, hostwise.HostDown, t)
-	case now.Before(h.resume):
+	case h.pause.lasts(now):
 		return h.error(host, hostwise.HostPaused, t)
 	}
 	return nil
@@ -133,8 +161,8 @@ func (h *hostBreaker) opens(now time.Time) (t time.Time) {
 	case h.open:
 		t = h.retryAt
 	}
-	if h.resume.After(t) && h.resume.After(now) {
-		t = h.resume
+	if h.pause.lasts(now) && h.pause.until.After(t) {
+		t = h.pause.until
 	}
 	return t
 }
@@ -142,7 +170,7 @@ func (h *hostBreaker) opens(now time.Time) (t time.Time) {
 func (h *hostBreaker) error(host string, k hostwise.Kind, retryAt time.Time) *hostwise.HostDownError {
 	since := h.since
 	if k == hostwise.HostPaused {
-		since = h.paused
+		since = h.pause.from
 	}
 	return &hostwise.HostDownError{
 		Host: host, Kind: k, Since: since, RetryAt: retryAt,
@@ -157,7 +185,7 @@ func (h *hostBreaker) state(now time.Time) HostState {
 		return StateProbing
 	case h.open:
 		return StateDown
-	case now.Before(h.resume):
+	case h.pause.lasts(now):
 		return StatePaused
 	}
 	return StateUp

@@ -38,14 +38,14 @@ func (b *breaker) pause(host string, now, until time.Time, p *permit) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := b.entry(s, key, true, now)
-	paused, resume := h.paused, h.resume
-	if !now.Before(resume) { // a new one
-		paused = now
+	asked := pause{now, until}
+	if h.pause.lasts(now) { // still the same one, and never shorter
+		asked.from = h.pause.from
+		if h.pause.until.After(until) {
+			asked.until = h.pause.until
+		}
 	}
-	if until.After(resume) { // never shorter
-		resume = until
-	}
-	h.answer(p, hostState{answered: true, paused: paused, resume: resume})
+	h.answer(p, hostState{answered: true, pause: &asked})
 	b.changed(s, h, now)
 	return true
 }

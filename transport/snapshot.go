@@ -77,7 +77,11 @@ func (s *breakerShard) appendSnapshot(b []byte, now time.Time) []byte {
 		b = binary.BigEndian.AppendUint32(b, uint32(min(h.failures, math.MaxInt32)))
 		b = binary.BigEndian.AppendUint64(b, uint64(h.cooldown.Milliseconds()))
 		b = binary.BigEndian.AppendUint64(b, uint64(h.took.Milliseconds()))
-		for _, t := range [...]time.Time{h.since, h.retryAt, h.paused, h.resume} {
+		var asked pause
+		if h.pause != nil {
+			asked = *h.pause
+		}
+		for _, t := range [...]time.Time{h.since, h.retryAt, asked.from, asked.until} {
 			ms := int64(0)
 			if !t.IsZero() {
 				ms = wall.Add(t.Sub(now)).UnixMilli()
@@ -128,15 +132,15 @@ func (b *breaker) restore(key string, st hostState, now time.Time) {
 			st.retryAt = longest
 		}
 	} else {
-		st = hostState{answered: st.answered, paused: st.paused, resume: st.resume}
+		st = hostState{answered: st.answered, pause: st.pause}
 	}
 	switch {
-	case !b.opt.HonorRetryAfter || !now.Before(st.resume):
-		st.paused, st.resume = time.Time{}, time.Time{}
-	case st.resume.After(longest):
-		st.resume = longest
+	case !b.opt.HonorRetryAfter || !st.pause.lasts(now):
+		st.pause = nil
+	case st.pause.until.After(longest):
+		st.pause = &pause{st.pause.from, longest}
 	}
-	if !st.open && st.resume.IsZero() {
+	if !st.open && st.pause == nil {
 		return
 	}
 	s := b.shard(key)
@@ -210,7 +214,9 @@ func (r *snapshotReader) host() restored {
 	h.failures = int(min(failures, math.MaxInt32))
 	h.cooldown, h.took = r.duration(), r.duration()
 	h.since, h.retryAt = r.time(), r.time()
-	h.paused, h.resume = r.time(), r.time()
+	if p := (pause{r.time(), r.time()}); !p.until.IsZero() {
+		h.pause = &p
+	}
 	kind, phase, status := r.text(), r.text(), r.text()
 	if h.since.After(r.now) { // another clock's
 		h.since = r.now
