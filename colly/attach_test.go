@@ -282,3 +282,11 @@ func TestAttach_NeedsBoth(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 }
+
+func mustParse(t *testing.T, s string) *url.URL {
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
