@@ -113,7 +113,8 @@ func (h *Handle) AttachClone(clone *colly.Collector) error {
 	if clone == nil {
 		return errors.New("hostwisecolly: AttachClone needs a collector")
 	}
-	if t := transportOf(clone); t.IsValid() && (t.Type() != reflect.TypeOf(h.shell) || t.Pointer() != reflect.ValueOf(h.shell).Pointer()) {
+	shell := reflect.ValueOf(h.shell)
+	if t, ok := transportOf(clone); ok && (!t.IsValid() || t.Type() != shell.Type() || t.Pointer() != shell.Pointer()) {
 		return errors.New("hostwisecolly: AttachClone: this is not a clone of the collector attached, or WithTransport has taken the adapter out")
 	}
 	h.add(clone)
@@ -175,12 +176,11 @@ func (h *Handle) start(f func()) bool {
 // keepsNothingFrom returns an error if c has a transport, which Attach would
 // take out without a word.
 func (h *Handle) keepsNothingFrom(c *colly.Collector) error {
-	t := transportOf(c)
-	std, ok := reflect.TypeFor[*http.Transport](), t.IsValid()
+	t, _ := transportOf(c)
 	switch {
-	case !ok:
+	case !t.IsValid() || t.Kind() == reflect.Pointer && t.IsNil():
 		return nil
-	case t.Type() != std:
+	case t.Type() != reflect.TypeFor[*http.Transport]():
 		return fmt.Errorf("hostwisecolly: Attach would take out the collector's transport, a %v; WithTransport(nil) does so on purpose", t.Type())
 	case t.Elem().FieldByName("DialContext").Pointer() == reflect.ValueOf(h.dial).Pointer():
 		return errors.New("hostwisecolly: the collector is attached already; for a clone use AttachClone")
@@ -191,19 +191,19 @@ func (h *Handle) keepsNothingFrom(c *colly.Collector) error {
 }
 
 // transportOf looks at the transport of c's HTTP client, which Colly does not
-// show. It is the zero Value when there is none, or when Colly has changed.
-func transportOf(c *colly.Collector) reflect.Value {
+// show: the zero Value if it has none. ok is false if Colly has changed.
+func transportOf(c *colly.Collector) (t reflect.Value, ok bool) {
 	v := reflect.ValueOf(c)
 	for _, name := range []string{"backend", "Client", "Transport"} {
 		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return reflect.Value{}
+			return reflect.Value{}, false
 		}
 		if v = v.Elem().FieldByName(name); !v.IsValid() {
-			return reflect.Value{}
+			return reflect.Value{}, false
 		}
 	}
 	if v.Kind() != reflect.Interface {
-		return reflect.Value{}
+		return reflect.Value{}, false
 	}
-	return v.Elem()
+	return v.Elem(), true
 }

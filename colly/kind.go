@@ -21,7 +21,6 @@ const (
 	Aborted         hostwise.Kind = "colly_aborted"    // Abort in OnRequestHeaders or OnResponseHeaders
 	QueueFull       hostwise.Kind = "colly_queue_full" // a queue's storage has reached its MaxSize
 	BadStatus       hostwise.Kind = "http_status"      // answered, with a status that Colly takes for an error: from 203 on
-	BadEncoding     hostwise.Kind = "http_encoding"    // answered, with a body that is not the gzip it is said to be
 )
 
 // Kind returns the reason of an error in one word: a Kind of package
@@ -50,8 +49,8 @@ func Kind(r *colly.Response, err error) hostwise.Kind {
 		{colly.ErrAbortedAfterHeaders, Aborted},
 		{colly.ErrQueueFull, QueueFull},
 		{colly.ErrMissingURL, hostwise.BadURL},
-		{gzip.ErrHeader, BadEncoding},
-		{gzip.ErrChecksum, BadEncoding},
+		{gzip.ErrHeader, hostwise.HTTPMalformed},
+		{gzip.ErrChecksum, hostwise.HTTPMalformed},
 	} {
 		if errors.Is(err, o.err) {
 			return o.kind

@@ -13,6 +13,8 @@ import (
 // not looked at.
 //
 // The collector's other OnRequest callbacks still run, with r.IsAbort() true.
+// To Colly the page has been visited: to come back to it, call r.Retry later, or
+// use a collector with AllowURLRevisit.
 func (h *Handle) SkipDeadHosts(f func(r *colly.Request, down *hostwise.HostDownError)) {
 	if f == nil {
 		f = func(*colly.Request, *hostwise.HostDownError) {}
