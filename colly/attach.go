@@ -19,6 +19,7 @@ import (
 // are to be switched on, as Colly's callbacks are, before the first request.
 type Handle struct {
 	transport *transport.Transport
+	collector *colly.Collector
 	shell     *http.Transport // what Colly sees, and sets Proxy and DisableKeepAlives of
 
 	life context.Context // of the goroutines and the waits; ends with Close
@@ -27,7 +28,6 @@ type Handle struct {
 
 	mu        sync.Mutex // protects what follows
 	closed    bool
-	members   []*member
 	onFailure func(Failure)
 	retry     *RetryOptions                                 // nil: off
 	skip      func(*colly.Request, *hostwise.HostDownError) // nil: off
@@ -35,14 +35,6 @@ type Handle struct {
 	underWay  underWay
 	chains    chains
 	stats     Stats
-}
-
-// A member is a collector with a Handle's callbacks.
-type member struct {
-	h *Handle
-	c *colly.Collector
-
-	late sync.Once // registers the callbacks that are to be the last
 }
 
 // Attach makes c send its requests through t. One t may serve many
@@ -59,10 +51,10 @@ func Attach(c *colly.Collector, t *transport.Transport) (*Handle, error) {
 		return nil, errors.New("hostwisecolly: Attach needs a collector and a transport")
 	}
 	h := &Handle{
-		transport: t,
-		underWay:  underWay{map[*url.URL]*colly.Request{}, map[*colly.Request]*url.URL{}},
-		chains:    chains{map[uintptr]*chain{}, map[*colly.Request]*chain{}},
-		stats:     Stats{Failures: map[hostwise.Kind]uint64{}},
+		transport: t, collector: c,
+		underWay: underWay{map[*url.URL]*colly.Request{}, map[*colly.Request]*url.URL{}},
+		chains:   chains{map[uintptr]*chain{}, map[*colly.Request]*chain{}},
+		stats:    Stats{Failures: map[hostwise.Kind]uint64{}},
 	}
 	if err := h.keepsNothingFrom(c); err != nil {
 		return nil, err
@@ -105,10 +97,11 @@ func (f failing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, f.err
 }
 
-// AttachClone makes the features of h work for a clone of its collector, too.
-// A clone shares the HTTP client, and so is attached as it is; but Colly
-// gives it none of the callbacks, which the features are made of. It fails
-// if clone uses another HTTP transport than h's.
+// AttachClone makes the features of h work for a clone of its collector, too:
+// PrefetchLinks if it is switched on already, the others whenever they are. A
+// clone shares the HTTP client, and so is attached as it is; but Colly gives it
+// none of the callbacks, which the features are made of. It fails if clone uses
+// another HTTP transport than h's.
 func (h *Handle) AttachClone(clone *colly.Collector) error {
 	if clone == nil {
 		return errors.New("hostwisecolly: AttachClone needs a collector")
@@ -118,36 +111,36 @@ func (h *Handle) AttachClone(clone *colly.Collector) error {
 		return errors.New("hostwisecolly: AttachClone: this is not a clone of the collector attached, or WithTransport has taken the adapter out")
 	}
 	h.add(clone)
-	return nil
-}
-
-// add registers h's callbacks with c.
-func (h *Handle) add(c *colly.Collector) {
-	m := &member{h: h, c: c}
-	c.OnRequest(m.onRequest)
-	c.OnRequestHeaders(h.began)
-	c.OnResponseHeaders(func(r *colly.Response) { h.ended(r.Request) })
 	h.mu.Lock()
-	h.members = append(h.members, m)
 	links := h.links
 	h.mu.Unlock()
 	if links != nil {
-		m.prefetch(links)
+		links.of(clone)
 	}
+	return nil
 }
 
-// onRequest is the first of the collector's callbacks for a request.
-func (m *member) onRequest(r *colly.Request) {
-	m.late.Do(func() { // so that they are the last
-		m.c.OnError(m.onError)
-		m.c.OnScraped(m.h.scraped)
+// add registers h's callbacks with c: this OnRequest is c's first, and what
+// it registers upon the first request c's last.
+func (h *Handle) add(c *colly.Collector) {
+	last := sync.OnceFunc(func() {
+		c.OnError(func(r *colly.Response, err error) {
+			h.ended(r.Request)
+			h.failed(c, r, err)
+		})
+		c.OnScraped(h.scraped)
 	})
-	again := m.h.adopt(r)
-	if m.h.skipDead(r) {
-		m.h.take(r)
-	} else if again {
-		m.h.count(func(s *Stats) { s.Retries++ })
-	}
+	c.OnRequest(func(r *colly.Request) {
+		last()
+		again := h.adopt(r)
+		if h.skipDead(r) {
+			h.take(r)
+		} else if again {
+			h.count(func(s *Stats) { s.Retries++ })
+		}
+	})
+	c.OnRequestHeaders(h.began)
+	c.OnResponseHeaders(func(r *colly.Response) { h.ended(r.Request) })
 }
 
 // Close ends what h does in the background: waits of Retry, whose requests

@@ -130,11 +130,11 @@ func ExampleHandle_Prewarm() {
 		return
 	}
 	for _, p := range h.Prewarm(context.Background(), []string{"http://127.0.0.1/a", "http://127.0.0.1/b", "http://no-such-name.invalid/"}) {
-		fmt.Println(p.Host, p.Addrs, hostwise.KindOf(p.Err))
+		fmt.Println(p.Host, p.Addrs, p.Err == nil)
 	}
 	// Output:
-	// 127.0.0.1 1
-	// no-such-name.invalid 0 dns_nxdomain
+	// 127.0.0.1 1 true
+	// no-such-name.invalid 0 false
 }
 
 func ExampleKind() {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ func (h *Handle) Prewarm(ctx context.Context, urls []string) []Prewarmed {
 		case u.Hostname() == "":
 			p.Err = &url.Error{Op: "parse", URL: s, Err: colly.ErrMissingURL}
 		default:
-			p.Host = u.Hostname()
+			p.Host = strings.ToLower(u.Hostname())
 		}
 		if !seen[p.Host] {
 			seen[p.Host] = true
@@ -79,8 +80,9 @@ type PrefetchOptions struct {
 // only, no host is bothered. Names outside of the collector's AllowedDomains,
 // and links deeper than its MaxDepth, are left out, and so is everything when
 // there is a proxy, which resolves names itself. It ends with the collector's
-// Context and with Close. It may be called once, before the OnHTML callbacks
-// that follow links: the sooner it begins, the more it saves.
+// Context and with Close. It is to be called once, before the OnHTML callbacks
+// that follow links: the first links of a page are visited before their names
+// are there, the others after.
 func (h *Handle) PrefetchLinks(o *PrefetchOptions) {
 	l := &links{h: h, seen: map[string]bool{}}
 	if o != nil {
@@ -91,23 +93,21 @@ func (h *Handle) PrefetchLinks(o *PrefetchOptions) {
 	l.o.Queue = cmp.Or(max(l.o.Queue, 0), 4096)
 	h.mu.Lock()
 	h.links = l
-	members := slices.Clone(h.members)
 	h.mu.Unlock()
-	for _, m := range members {
-		m.prefetch(l)
-	}
+	l.of(h.collector)
 }
 
-func (m *member) prefetch(l *links) {
-	m.c.OnHTML(l.o.Selector, func(e *colly.HTMLElement) {
-		if m.h.shell.Proxy != nil || m.c.MaxDepth > 0 && e.Request.Depth >= m.c.MaxDepth {
+// of takes the links of c's pages.
+func (l *links) of(c *colly.Collector) {
+	c.OnHTML(l.o.Selector, func(e *colly.HTMLElement) {
+		if l.h.shell.Proxy != nil || c.MaxDepth > 0 && e.Request.Depth >= c.MaxDepth {
 			return
 		}
 		u, err := url.Parse(e.Request.AbsoluteURL(e.Attr("href")))
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == e.Request.URL.Hostname() || !allowed(m.c, u.Hostname()) {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == e.Request.URL.Hostname() || !allowed(c, u.Hostname()) {
 			return
 		}
-		l.add(m.c.Context, u.Hostname())
+		l.add(c.Context, u.Hostname())
 	})
 }
 

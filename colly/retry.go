@@ -30,7 +30,8 @@ type RetryOptions struct {
 	// MaxDelay bounds the waits. A failure that cannot do better for longer
 	// than that (hostwise.RetryAt: the cool-down of a host, the remembered
 	// failure of a name) is final; else RetryAt is waited for, and Delay
-	// from then on. Default: 1 min.
+	// from then on. Default: 1 min, which covers a host's first cool-down, not
+	// the following ones; with SkipDeadHosts there is none to be waited for.
 	MaxDelay time.Duration
 
 	// GaveUp is OnError without the failures that are to be retried: it is
@@ -75,8 +76,9 @@ func (o *RetryOptions) withDefaults() *RetryOptions {
 // The attempts are counted for each request, with a few bytes for each that
 // waits or is under way again. A retry is Colly's own Request.Retry: its
 // OnRequest callbacks run, MaxRequests counts it, and a body must be an
-// io.ReadSeeker. robots.txt is asked for again as well, within the time-out of
-// the HTTP client.
+// io.ReadSeeker; call that not as well in an OnError. robots.txt is asked for
+// again, too, within the time-out of the HTTP client. With CheckHead in a collector
+// that is not Async, Colly takes a page for lost whose HEAD had to be repeated.
 func (h *Handle) Retry(o *RetryOptions) {
 	o = o.withDefaults()
 	h.mu.Lock()
@@ -84,15 +86,13 @@ func (h *Handle) Retry(o *RetryOptions) {
 	h.retry = o
 }
 
-// onError is the last of the collector's callbacks for a failure.
-func (m *member) onError(r *colly.Response, err error) {
-	h := m.h
-	h.ended(r.Request)
+// failed is the last of the collector's callbacks for a failure.
+func (h *Handle) failed(collector *colly.Collector, r *colly.Response, err error) {
 	h.mu.Lock()
 	o := h.retry
 	h.mu.Unlock()
 	c := cmp.Or(h.take(r.Request), &chain{})
-	if o.allows(c, r.Request.Method, err) && h.sleep(m.c.Context, o.wait(c, err)) {
+	if o.allows(c, r.Request.Method, err) && h.sleep(collector.Context, o.wait(c, err)) && (!isHostDown(err) || h.isUp(collector.Context, o, r.Request)) {
 		c.headers = *r.Request.Headers
 		h.expect(c)
 		if r.Request.Retry() == nil || !h.unexpect(c) {
@@ -112,13 +112,13 @@ func (h *Handle) robotsTxt(req *http.Request) (*http.Response, error) {
 	for {
 		resp, err := h.roundTrip(req)
 		h.mu.Lock()
-		o, collector := h.retry, h.members[0].c
+		o := h.retry
 		h.mu.Unlock()
 		if err == nil || !o.allows(&c, req.Method, err) {
 			return resp, err
 		}
 		wait := o.wait(&c, err)
-		if deadline, ok := req.Context().Deadline(); ok && time.Until(deadline) <= wait || !h.sleep(collector.Context, wait) {
+		if deadline, ok := req.Context().Deadline(); ok && time.Until(deadline) <= wait || !h.sleep(h.collector.Context, wait) {
 			return nil, err
 		}
 		h.count(func(s *Stats) { s.Retries++ })
@@ -138,17 +138,22 @@ func (o *RetryOptions) allows(c *chain, method string, err error) bool {
 
 // wait counts a failure, and returns how long to wait after it.
 func (o *RetryOptions) wait(c *chain, err error) time.Duration {
-	d := min(o.Delay, o.MaxDelay)
-	for range c.tries {
-		d = min(2*d, o.MaxDelay)
-	}
+	d := max(0, time.Until(hostwise.RetryAt(err))) + o.backoff(c.tries)
 	if isHostDown(err) {
 		c.waits++
 	} else {
 		c.tries++
 	}
-	d -= rand.N(d/2 + 1)
-	return max(0, time.Until(hostwise.RetryAt(err))) + d
+	return d
+}
+
+// backoff is a random part, half or more, of the delay after so many tries.
+func (o *RetryOptions) backoff(tries int) time.Duration {
+	d := min(o.Delay, o.MaxDelay)
+	for range tries {
+		d = min(2*d, o.MaxDelay)
+	}
+	return d - rand.N(d/2+1)
 }
 
 // isIdempotent goes by RFC 9110, section 9.2.2.
@@ -169,6 +174,23 @@ func neverArrived(err error) bool {
 func isHostDown(err error) bool {
 	k := hostwise.KindOf(err)
 	return k == hostwise.HostDown || k == hostwise.HostPaused
+}
+
+// isUp waits while the host's probe is under way, or has just failed: of those
+// who wait for a host, one is let through to it at first. It returns false when
+// that takes MaxDelay again.
+func (h *Handle) isUp(ctx context.Context, o *RetryOptions, r *colly.Request) bool {
+	end := time.Now().Add(o.MaxDelay)
+	for h.shell.Proxy == nil {
+		down := h.transport.HostDown(r.URL)
+		if down == nil {
+			break
+		}
+		if down.RetryAt.After(end) || !h.sleep(ctx, o.backoff(0)) {
+			return false
+		}
+	}
+	return true
 }
 
 // sleep returns false when ctx or h ends first.

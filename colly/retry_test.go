@@ -84,12 +84,16 @@ func (w *world) accounted(served int) {
 // Three flaky pages that are linked from one, and so share its Ctx.
 func TestRetry_ThreeFlakyPages(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		run  func(w *world)
+		name  string
+		fails int
+		o     hostwisecolly.RetryOptions
+		run   func(w *world)
 	}{
-		{"sync", func(w *world) { w.c.Visit("http://a.test/") }},
-		{"async", func(w *world) { w.c.Async = true; w.c.Visit("http://a.test/"); w.c.Wait() }},
-		{"queue", func(w *world) {
+		{"sync", 2, hostwisecolly.RetryOptions{Max: 2}, func(w *world) { w.c.Visit("http://a.test/") }},
+		{"async", 1, hostwisecolly.RetryOptions{Max: 2}, func(w *world) { w.c.Async = true; w.c.Visit("http://a.test/"); w.c.Wait() }},
+		// Here the host fails six times in a row, which trips its breaker.
+		{"async, to the breaker", 2, hostwisecolly.RetryOptions{Max: 2, MaxDelay: 3 * time.Minute}, func(w *world) { w.c.Async = true; w.c.Visit("http://a.test/"); w.c.Wait() }},
+		{"queue", 2, hostwisecolly.RetryOptions{Max: 2}, func(w *world) {
 			q, err := queue.New(2, nil)
 			if err != nil {
 				w.t.Fatal(err)
@@ -106,11 +110,13 @@ func TestRetry_ThreeFlakyPages(t *testing.T) {
 					if path == "/" {
 						return 0
 					}
-					return 2
+					return tt.fails
 				}}
 				w.host("a.test", "192.0.2.1")
+				w.net.SetLink(netip.MustParseAddr("192.0.2.1"), simnet.Link{RTT: rtt})
 				w.serve("192.0.2.1:80", site.ServeHTTP)
-				w.h.Retry(&hostwisecolly.RetryOptions{Max: 2, GaveUp: func(r *colly.Response, err error) { t.Errorf("%s: %v", r.Request.URL, err) }})
+				tt.o.GaveUp = func(r *colly.Response, err error) { t.Errorf("%s: %v", r.Request.URL, err) }
+				w.h.Retry(&tt.o)
 				var mu sync.Mutex
 				var pages []string
 				failures := 0
@@ -127,8 +133,8 @@ func TestRetry_ThreeFlakyPages(t *testing.T) {
 					t.Errorf("%+v, want 3 pages recovered, and a retry for each of the %d failures that OnError saw", s, failures)
 				}
 				for _, path := range []string{"/1", "/2", "/3"} {
-					if got := site.attempts[path]; got != 3 {
-						t.Errorf("%s was asked for %d times, want 3", path, got)
+					if got := site.attempts[path]; got != tt.fails+1 {
+						t.Errorf("%s was asked for %d times, want %d", path, got, tt.fails+1)
 					}
 				}
 				w.accounted(site.total())
@@ -261,6 +267,31 @@ func TestRetry_RespectsRetryAt(t *testing.T) {
 		}
 		if n := w.net.Stats().Hosts[addr].Dials - dials; n != 1 {
 			t.Errorf("%d connections, want 1", n)
+		}
+	})
+}
+
+// Of those who wait for a host one finds out that it is back. The others wait
+// for that, not for the end of the probe's time.
+func TestRetry_OneProbeForAllWhoWait(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.host("a.test", "192.0.2.1")
+		w.net.SetLink(netip.MustParseAddr("192.0.2.1"), simnet.Link{RTT: rtt})
+		for range 3 {
+			w.fails("http://a.test/", hostwise.ConnectRefused)
+		}
+		retryAt := w.tr.HostDown(mustParse(t, "http://a.test/")).RetryAt
+		w.serve("192.0.2.1:80", func(rw http.ResponseWriter, r *http.Request) {})
+		w.c.Async = true
+		w.h.Retry(nil)
+		var pages atomic.Int64
+		w.c.OnResponse(func(*colly.Response) { pages.Add(1) })
+		for i := range 20 {
+			w.c.Visit(fmt.Sprintf("http://a.test/%d", i))
+		}
+		w.c.Wait()
+		if d := time.Since(retryAt); pages.Load() != 20 || d > 5*time.Second {
+			t.Errorf("%d pages of 20, the last %v after the cool-down", pages.Load(), d)
 		}
 	})
 }
