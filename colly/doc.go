@@ -43,6 +43,14 @@
 // Colly alone fills in only for a client without a time-out. Errors name it,
 // and its failures are charged to it.
 //
+// # Files
+//
+// A crawl of file:// URLs needs the handler where it was, with the base:
+//
+//	base := &http.Transport{}
+//	base.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
+//	t, err := transport.New(base, nil)
+//
 // # Clones
 //
 // Collector.Clone shares the HTTP client, and so the Transport and the

@@ -46,6 +46,7 @@ func (h *Handle) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Request = req
+	resp.Body = newBody(req.Context(), resp.Body)
 	return resp, nil
 }
 
