@@ -83,6 +83,17 @@ func TestAttachClone(t *testing.T) {
 		if s := w.h.Stats(); s.Recovered != 1 || s.Responses != 1 || s.Failures[hostwise.HTTPEOF] != 2 {
 			t.Errorf("%+v, want one page recovered, and one lost", s)
 		}
+		w.page("http://b.test/")
+		w.h.PrefetchLinks(nil)
+		third := w.c.Clone()
+		if err := w.h.AttachClone(third); err != nil {
+			t.Fatal(err)
+		}
+		third.Visit("http://page.test/")
+		time.Sleep(time.Second)
+		if !slices.Contains(w.asked(), "b.test") {
+			t.Errorf("asked for %q, want the link of the clone's page, too", w.asked())
+		}
 		if err := w.h.AttachClone(colly.NewCollector()); err == nil {
 			t.Error("AttachClone accepts any collector")
 		}

@@ -109,14 +109,14 @@ func TestPrefetchLinks_FirstContactsFindTheirNames(t *testing.T) {
 	}
 }
 
-// page serves one page of links at a.test.
+// page serves one page of links at page.test.
 func (w *world) page(links ...string) {
 	var b strings.Builder
 	for _, l := range links {
 		fmt.Fprintf(&b, "<a href=%q>x</a>\n", l)
 	}
-	w.host("a.test", "192.0.2.1")
-	w.serve("192.0.2.1:80", func(rw http.ResponseWriter, r *http.Request) {
+	w.host("page.test", "192.0.2.77")
+	w.serve("192.0.2.77:80", func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", "text/html")
 		io.WriteString(rw, b.String())
 	})
@@ -135,11 +135,11 @@ func (w *world) asked() (names []string) {
 func TestPrefetchLinks_AsksForWhatMayBeVisited(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.page("/local", "http://b.test/", "https://B.test:8443/x", "mailto:someone@c.test", "http://d.test/", "http://192.0.2.7/", "//e.test/", "http://[bad/")
-		w.c.AllowedDomains = []string{"a.test", "b.test", "e.test"}
+		w.c.AllowedDomains = []string{"page.test", "b.test", "e.test"}
 		w.h.PrefetchLinks(nil)
-		w.c.Visit("http://a.test/")
+		w.c.Visit("http://page.test/")
 		time.Sleep(time.Second)
-		if got, want := w.asked(), []string{"a.test", "b.test", "e.test"}; !slices.Equal(got, want) {
+		if got, want := w.asked(), []string{"b.test", "e.test", "page.test"}; !slices.Equal(got, want) {
 			t.Errorf("asked for %q, want %q", got, want)
 		}
 	})
@@ -148,16 +148,16 @@ func TestPrefetchLinks_AsksForWhatMayBeVisited(t *testing.T) {
 func TestPrefetchLinks_NotBelowMaxDepthNorThroughAProxy(t *testing.T) {
 	for name, set := range map[string]func(w *world){
 		"MaxDepth": func(w *world) { w.c.MaxDepth = 1 },
-		"proxy":    func(w *world) { w.c.SetProxy("http://a.test") },
+		"proxy":    func(w *world) { w.c.SetProxy("http://page.test") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.page("http://b.test/")
 				set(w)
 				w.h.PrefetchLinks(nil)
-				w.c.Visit("http://a.test/")
+				w.c.Visit("http://page.test/")
 				time.Sleep(time.Second)
-				if got, want := w.asked(), []string{"a.test"}; !slices.Equal(got, want) {
+				if got, want := w.asked(), []string{"page.test"}; !slices.Equal(got, want) {
 					t.Errorf("asked for %q, want %q", got, want)
 				}
 			})
@@ -176,7 +176,7 @@ func TestPrefetchLinks_IsBounded(t *testing.T) {
 			w.dns.Handle(fmt.Sprintf("h%d.test", i), dns.TypeANY, simnet.Rule{Delay: 100 * ms})
 		}
 		w.h.PrefetchLinks(&hostwisecolly.PrefetchOptions{Workers: 2, Queue: 3})
-		w.c.Visit("http://a.test/")
+		w.c.Visit("http://page.test/")
 		time.Sleep(time.Minute)
 		s := w.h.Stats()
 		if s.Prefetched < 3 || s.Prefetched > 5 || s.PrefetchDropped == 0 {
@@ -203,7 +203,7 @@ func TestPrefetchLinks_Ends(t *testing.T) {
 				}
 				w.page(links...)
 				w.h.PrefetchLinks(&hostwisecolly.PrefetchOptions{Workers: 2})
-				w.c.Visit("http://a.test/")
+				w.c.Visit("http://page.test/")
 				time.Sleep(10 * ms)
 				start := time.Now()
 				stop(w, cancel)
@@ -212,7 +212,7 @@ func TestPrefetchLinks_Ends(t *testing.T) {
 					t.Errorf("it took %v to end", d)
 				}
 				if got := len(w.asked()); got != 3 {
-					t.Errorf("%d names asked for, want a.test and those of the two workers", got)
+					t.Errorf("%d names asked for, want page.test and those of the two workers", got)
 				}
 			})
 		})
