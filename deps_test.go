@@ -67,7 +67,7 @@ func TestImports_HTTPInOneFile(t *testing.T) {
 var only = map[string][]string{
 	"github.com/miekg/dns":           {"/dnscache", "/internal/simnet", "/internal/loopnet"},
 	"github.com/sony/gobreaker/v2":   {"/transport"},
-	"github.com/gocolly/colly/v2":    {"/colly", "/examples/crawl"},
+	"github.com/gocolly/colly/v2":    {"/colly", "/examples/crawl", "/examples/colly", "/examples/broadcrawl"},
 	"github.com/schollz/progressbar": {"/examples/crawl"},
 }
 

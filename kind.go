@@ -57,7 +57,7 @@ const (
 	HTTPMalformed      Kind = "http_malformed"
 	HTTPHeaderTooLarge Kind = "http_header_too_large"
 	HTTPBodyTimeout    Kind = "http_body_timeout" // headers received, then the body stalled or the deadline came
-	HTTPStatus         Kind = "http_status"       // a status that the user counts as a failure, for HostDownError.Last alone: responses are no errors
+	HTTPStatus         Kind = "http_status"       // a status that somebody takes for a failure: BreakerOptions.TripOn, in HostDownError.Last, and Colly
 	H2GoAway           Kind = "h2_goaway"         // RFC 9113, section 6.8
 	H2RefusedStream    Kind = "h2_refused_stream" // RFC 9113, section 8.7
 	TooManyDials       Kind = "too_many_dials"    // one request used up its connections
@@ -132,7 +132,7 @@ var kinds = map[Kind]kindInfo{
 	HTTPMalformed:      {text: "malformed HTTP response"},
 	HTTPHeaderTooLarge: {text: "response headers too large"},
 	HTTPBodyTimeout:    {text: "i/o timeout reading the body", timeout: true, retryable: true},
-	HTTPStatus:         {text: "status taken for a failure", retryable: true},
+	HTTPStatus:         {text: "status taken for a failure"},
 	H2GoAway:           {text: "server sent GOAWAY", retryable: true},
 	H2RefusedStream:    {text: "server refused the stream", retryable: true},
 	TooManyDials:       {text: "too many connections for one request"},

@@ -1,27 +1,66 @@
 // Package hostwisecolly gives a Colly collector the round tripper of package
 // transport: cached names, raced addresses, typed errors, and no requests to
-// hosts that are down. Nothing else about the collector changes.
+// hosts that are down. Nothing else about the collector changes, until a
+// feature of the Handle is switched on:
 //
 //	t, err := transport.New(nil, nil)
 //	defer t.Close()
 //	c := colly.NewCollector(colly.Async(true))
-//	h, err := hostwisecolly.Attach(c, t)
+//	h, err := hostwisecolly.Attach(c, t) // before callbacks and proxies
+//	defer h.Close()
+//	h.Retry(nil)
+//	h.SkipDeadHosts(nil)
+//	h.PrefetchLinks(nil)
+//
+// Transport is the same as an option of colly.NewCollector. One Transport may
+// serve many collectors; Stats are those of one.
 //
 // # Errors
 //
 // The errors that Colly hands to OnError and returns from Visit are those of
-// package hostwise; hostwise.KindOf(err) is the reason in one word. Handle's
-// OnFailure also sees the failures that Colly keeps to itself: those of
-// robots.txt and of requests run by a queue.
+// package hostwise. Kind is the reason in one word, for Colly's own outcomes
+// (a forbidden domain, a page already visited, robots.txt) as well. The same
+// failure is seen
+//
+//   - by OnFailure: each failed round trip, those that Colly keeps to itself
+//     included (robots.txt, a queue's), and each hop of a redirect;
+//   - by Colly's OnError: each attempt at a page that failed, a bad status and
+//     a body that broke off included;
+//   - by RetryOptions.GaveUp: what Retry does not send again.
+//
+// # Timeouts
+//
+// Colly gives a request 10 s in all (SetRequestTimeout). The errors are typed
+// nevertheless, by the phase in which the time ran out. The waits of Retry are
+// not part of it, but for robots.txt.
 //
 // # Proxies
 //
 // SetProxy, SetProxyFunc and proxy switchers work after Attach: Colly would
 // replace any round tripper that is not an *http.Transport, so Attach gives
-// it one, whose Proxy and DisableKeepAlives the adapter obeys.
+// it one, whose Proxy and DisableKeepAlives the adapter obeys. The proxy is
+// chosen once for each round trip, and its URL is in Request.ProxyURL, which
+// Colly alone fills in only for a client without a time-out. Errors name it,
+// and its failures are charged to it.
+//
+// # Files
+//
+// A crawl of file:// URLs needs the handler where it was, with the base:
+//
+//	base := &http.Transport{}
+//	base.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
+//	t, err := transport.New(base, nil)
+//
+// # Clones
+//
+// Collector.Clone shares the HTTP client, and so the Transport and the
+// counters, but no callbacks. Retry, SkipDeadHosts, PrefetchLinks and ProxyURL
+// are made of callbacks: AttachClone registers them with a clone.
 //
 // # What it does not do
 //
 // SetClient, WithTransport and Appengine, called after Attach, take the
-// adapter out again.
+// adapter out again; called before, they and a proxy set before are an error
+// of Attach. It retries no HTTP status. It keeps no queue, and no record of what was
+// visited: those are Colly's.
 package hostwisecolly

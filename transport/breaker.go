@@ -5,7 +5,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,21 +128,6 @@ func (b *breaker) allow(host string, now time.Time) (*permit, *hostwise.HostDown
 	}
 	h.probe = &permit{host: h, done: done, since: now}
 	return h.probe, nil
-}
-
-// HostDown returns the error that a request to a host:port would get at the
-// moment, without one: for those who would rather do something else first. It
-// is nil for a host that is not down, and when the next request is the one to
-// find out.
-func (t *Transport) HostDown(hostPort string) *hostwise.HostDownError {
-	hostPort = strings.ToLower(hostPort)
-	key, s := t.breaker.of(hostPort)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if h := s.hosts[key]; h != nil {
-		return h.refusal(hostPort, time.Now())
-	}
-	return nil
 }
 
 // refuses returns the error for requests that were let through and still wait

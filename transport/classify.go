@@ -71,7 +71,7 @@ func (j *journey) interrupted(ctxErr error, s snapshot) error {
 	case s.tunnel: // and so has the host
 		return &hostwise.TLSError{Host: j.key, Kind: contextKind(ctxErr, hostwise.TLSTimeout), Err: ctxErr}
 	case s.dial != nil && j.proxy != nil: // the proxy has been reached
-		return &hostwise.ConnectError{Host: j.key, Proxy: hostPort(j.proxy), Kind: contextKind(ctxErr, hostwise.ProxyTimeout), Err: ctxErr}
+		return &hostwise.ConnectError{Host: j.key, Proxy: failure.HostPort(j.proxy), Kind: contextKind(ctxErr, hostwise.ProxyTimeout), Err: ctxErr}
 	}
 	// It waited for its turn: MaxConnsPerHost.
 	return &hostwise.ConnectError{Host: j.key, Kind: contextKind(ctxErr, hostwise.Deadline), Err: ctxErr}
@@ -96,7 +96,7 @@ func (j *journey) proxyFailed(err error, s snapshot) error {
 			return &hostwise.TLSError{Host: j.key, Kind: k, Err: err}
 		}
 	}
-	return &hostwise.ConnectError{Host: j.key, Proxy: hostPort(j.proxy), Kind: kind, Err: err}
+	return &hostwise.ConnectError{Host: j.key, Proxy: failure.HostPort(j.proxy), Kind: kind, Err: err}
 }
 
 // ours returns err if it is one of the six types, without the *net.OpError

@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
 )
 
 type proxyKey struct{}
@@ -56,6 +57,6 @@ func proxyAnswer(next func(context.Context, *url.URL, *http.Request, *http.Respo
 		case http.StatusGatewayTimeout:
 			kind = hostwise.ProxyTimeout
 		}
-		return &hostwise.ConnectError{Host: connect.Host, Proxy: hostPort(proxy), Kind: kind, Err: errors.New(resp.Status)}
+		return &hostwise.ConnectError{Host: connect.Host, Proxy: failure.HostPort(proxy), Kind: kind, Err: errors.New(resp.Status)}
 	}
 }

@@ -126,7 +126,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
-	key := hostPort(req.URL)
+	key := failure.HostPort(req.URL)
 	ctx := req.Context()
 	err := failure.Context(ctx)
 	if err == nil {
@@ -299,21 +299,6 @@ func (t *Transport) closed() error {
 }
 
 var errClosed = fmt.Errorf("the transport is closed: %w", net.ErrClosed)
-
-// hostPort is the host:port that u leads to, in lower case.
-func hostPort(u *url.URL) string {
-	host, port := u.Hostname(), u.Port()
-	if port == "" {
-		port = "80"
-		if u.Scheme == "https" {
-			port = "443"
-		}
-	}
-	if host = strings.ToLower(host); len(host)+len(":")+len(port) == len(u.Host) && host == u.Host[:len(host)] {
-		return u.Host // as it should be, most often
-	}
-	return net.JoinHostPort(host, port)
-}
 
 func closeBody(req *http.Request) {
 	if req.Body != nil {

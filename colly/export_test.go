@@ -1,0 +1,8 @@
+package hostwisecolly
+
+// Held is the number of requests that h remembers.
+func (h *Handle) Held() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.chains.expected) + len(h.chains.underWay) + len(h.underWay.requests) + len(h.underWay.urls)
+}

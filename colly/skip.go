@@ -1,0 +1,44 @@
+package hostwisecolly
+
+import (
+	"github.com/gocolly/colly/v2"
+	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
+)
+
+// SkipDeadHosts has requests aborted, before they take one of Colly's slots
+// or wait for one of its delays, whose host is down: the Transport would not
+// try them before down.RetryAt. To Colly an aborted request is neither a
+// response nor an error, so f is told of each, from the goroutine of the
+// request; it may be nil. A retry is aborted, too. Requests through a proxy are
+// not looked at.
+//
+// The collector's other OnRequest callbacks still run, with r.IsAbort() true.
+// To Colly the page has been visited: to come back to it, call r.Retry later, or
+// use a collector with AllowURLRevisit.
+func (h *Handle) SkipDeadHosts(f func(r *colly.Request, down *hostwise.HostDownError)) {
+	if f == nil {
+		f = func(*colly.Request, *hostwise.HostDownError) {}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.skip = f
+}
+
+// skipDead reports whether it has aborted r.
+func (h *Handle) skipDead(r *colly.Request) bool {
+	h.mu.Lock()
+	f := h.skip
+	h.mu.Unlock()
+	if f == nil || h.shell.Proxy != nil {
+		return false
+	}
+	down := h.transport.HostDown(failure.HostPort(r.URL))
+	if down == nil {
+		return false
+	}
+	r.Abort()
+	h.count(func(s *Stats) { s.Skipped++ })
+	f(r, down)
+	return true
+}
