@@ -16,6 +16,7 @@ import (
 // for concurrent use. It owns sockets and goroutines, which Close ends.
 type Resolver struct {
 	opt        Options
+	ownDial    bool // by a net.Dialer of ours
 	conf       atomic.Pointer[config]
 	resolvConf watchedFile
 	cache      *cache
@@ -48,6 +49,7 @@ func New(o *Options) (*Resolver, error) {
 	}
 	r := &Resolver{
 		opt:        opt,
+		ownDial:    o == nil || o.Dial == nil,
 		resolvConf: watchedFile{path: opt.ResolvConf},
 		cache:      newCache(opt.MaxHosts),
 		clock:      clock{start: time.Now().Add(-1)}, // its readings are not 0
