@@ -156,3 +156,18 @@ func (r *Resolver) Forget(host string) {
 		}
 	}
 }
+
+// ForgetFailures removes what the cache knows of failures (timeouts, SERVFAIL and
+// the like, not that a name or its addresses do not exist), and has the
+// questions on their way asked again at once: the network is back.
+func (r *Resolver) ForgetFailures() {
+	r.cache.forgetErrors(true)
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.flights {
+		if f.sends < f.maxSends() {
+			r.waitFor(f, now)
+		}
+	}
+}

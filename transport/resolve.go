@@ -141,6 +141,7 @@ func isAddrError(err error) bool {
 // another network.
 type routes struct {
 	changed atomic.Bool // since hasChanged was last called
+	had     atomic.Bool // there has been a default route
 	family  [2]struct {
 		checked atomic.Int64 // Unix nanoseconds
 		missing atomic.Bool
@@ -200,9 +201,26 @@ func (r *routes) found(i int, localAddr func(address string) (netip.Addr, error)
 	if err != nil && !failure.IsNoRoute(err) { // for want of descriptors, perhaps
 		return
 	}
+	if err == nil {
+		r.had.Store(true)
+	}
 	if before := f.source.Swap(&source); before != nil && *before != source {
 		r.changed.Store(true)
 	}
+}
+
+// none reports whether there is no default route, as things stand, for either
+// family.
+func (r *routes) none() bool {
+	if r == nil {
+		return false
+	}
+	for _, p := range probes {
+		if _, err := failure.LocalAddr(p); !failure.IsNoRoute(err) {
+			return false
+		}
+	}
+	return true
 }
 
 // hasChanged reports whether this machine has come to another network, once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -23,8 +24,9 @@ type dialState struct {
 
 	mu        sync.Mutex // protects what follows
 	resolving bool
-	queued    bool  // waits for room for one more connection
-	asked     asker // of the nameservers; may be nil
+	outage    time.Time // waits for the end of the outage since then; zero: it does not
+	queued    bool      // waits for room for one more connection
+	asked     asker     // of the nameservers; may be nil
 	attempts  []attemptState
 	room      [1]attemptState // for the attempts of most dials
 	ready     time.Time       // when there was an address to try; zero: not yet
@@ -66,6 +68,29 @@ func (s *dialState) queue() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queued = true
+}
+
+// hold notes that the dial waits for the end of an outage; the zero time, that
+// it does no longer.
+func (s *dialState) hold(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outage = since
+}
+
+// restart forgets all attempts: the dial begins anew.
+func (s *dialState) restart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts, s.resolving, s.queued = nil, false, false
+	s.ready, s.standing = time.Time{}, time.Time{}
+}
+
+// all reports whether there were attempts, all of them to addresses of a kind.
+func (s *dialState) all(is func(netip.Addr) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.attempts) > 0 && !slices.ContainsFunc(s.attempts, func(a attemptState) bool { return !is(a.Addr.Addr()) })
 }
 
 // started notes a new attempt and returns its index.
@@ -168,6 +193,9 @@ func (s *dialState) soFar(giveUp error) []hostwise.Attempt {
 func (s *dialState) interrupted(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.outage.IsZero() {
+		return &hostwise.ConnectError{Host: s.host, Proxy: s.proxy, Kind: contextKind(err, hostwise.LocalOutage), Since: s.outage, Err: err}
+	}
 	if len(s.attempts) == 0 && s.resolving && s.proxy == "" {
 		e := &hostwise.DNSError{Host: s.name, Kind: contextKind(err, hostwise.DNSTimeout), Err: err}
 		if s.asked != nil {

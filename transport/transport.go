@@ -35,6 +35,7 @@ type Transport struct {
 	history   *happyeyeballs.History
 	hedges    hedges
 	budget    hedgeBudget
+	outage    *outage
 	conns     *connLimit
 	counters  counters
 
@@ -67,7 +68,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		breaker: newBreaker(opt.Breaker), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		breaker: newBreaker(opt.Breaker), outage: newOutage(opt.OnOutage), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
 	t.contacts.breaker = t.breaker
@@ -188,7 +189,9 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	t.answered(j, resp)
 	t.breaker.changes.tell()
 	resp.Request = req
-	j.arrived()
+	if c, since := j.arrived(); c != nil && !t.isLocal(c.addr.Addr()) {
+		t.success(since)
+	}
 	resp.Body = newBody(resp, j, cancel)
 	ended = true
 	return resp, nil
@@ -204,7 +207,10 @@ func (t *Transport) failed(j *journey, err error) error {
 		t.breaker.release(j.permit)
 	case s.dialing || s.dialErr != nil: // the dial does it
 	case s.connected && ledgerOf(err) == ledgerHost && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
-		t.charge(j.key, err, s.waited, j.permit)
+		if s.used != nil && t.isLocal(s.used.addr.Addr()) {
+			s.began = time.Time{}
+		}
+		t.failure(j.key, err, j.permit, s.began, s.waited, true)
 	default:
 		t.breaker.release(j.permit)
 	}
