@@ -218,15 +218,20 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 		}
 	}()
 	won, err = d.try(ctx)
-	for err != nil && d.again(ctx, err) {
+	for err != nil {
+		if err != errHeld {
+			elapsed, _ := d.state.elapsed()
+			err = withElapsed(err, elapsed)
+			d.settle(err)
+		}
+		if !d.again(ctx, err) {
+			err = d.asOutage(err)
+			break
+		}
+		d = d.anew()
 		won, err = d.try(ctx)
 	}
-	if err != nil {
-		elapsed, _ := d.state.elapsed()
-		err = withElapsed(err, elapsed)
-		d.settle(err)
-		err = d.asOutage(err)
-	} else {
+	if err == nil {
 		d.t.counters.won(d.winner, happyeyeballs.Of(won.addr.Addr()))
 		if !d.t.isLocal(won.addr.Addr()) {
 			d.t.success(d.connecting)

@@ -335,6 +335,15 @@ func (j *journey) begin(d *dialState) error {
 	return nil
 }
 
+// goesOn notes that another dial has taken the place of one.
+func (j *journey) goesOn(before, after *dialState) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dial == before {
+		j.dial = after
+	}
+}
+
 // tunnelled notes that the proxy has said yes to CONNECT.
 func (j *journey) tunnelled() {
 	j.mu.Lock()

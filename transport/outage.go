@@ -245,6 +245,7 @@ func (o *outage) declare(t *Transport, now time.Time) {
 	if o.count == 0 { // it is the routing table that says so
 		o.since = now
 	}
+	t.addresses.forgetSince(o.since)
 	o.proof, o.next, o.over = now, [2]time.Time{}, make(chan struct{})
 	o.outages.Add(1)
 	o.down.Store(true)
@@ -300,38 +301,43 @@ func (t *Transport) isLocal(a netip.Addr) bool { return t.routes != nil && a.IsL
 
 // pass lets the dial go on unless the network is suspected: then it is a
 // canary, or waits, or fails.
-func (d *dial) pass(ctx context.Context) error {
-	d.canary = noCanary
-	if !d.isHeld() {
-		return nil
-	}
+func (d *dial) pass(ctx context.Context) (err error) {
 	o := d.t.outage
-	since, over := o.suspicion()
+	d.canary = noCanary
+	var since time.Time
+	var over <-chan struct{}
+	if d.isHeld() {
+		since, over = o.suspicion()
+	}
 	if over == nil {
+		if !d.state.outage.IsZero() { // which nobody else sets
+			d.state.hold(time.Time{})
+		}
 		return nil
 	}
+	d.state.hold(since) // also as a canary: one that fails says no more
 	kind := canaryOther
 	if d.permit == nil && d.t.history.Reached(d.key) {
 		kind = canaryKnown
 	}
 	wait, lapsed := time.Duration(0), false
 	if d.t.opt.WaitOnOutage {
-		var err error
-		if lapsed, err = d.await(ctx, kind, since, over); err != nil {
+		if lapsed, err = d.await(ctx, kind, over); err != nil {
 			return err
 		}
 	} else if wait, lapsed = o.take(kind); wait > 0 {
 		o.refused.Add(1)
 		return &hostwise.ConnectError{Host: d.state.host, Proxy: d.state.proxy, Kind: hostwise.LocalOutage, Since: since, RetryAt: outageRetry(since)}
 	}
-	switch {
-	case lapsed:
+	if lapsed {
 		d.t.endOutage()
-	case !o.down.Load():
-	default:
-		d.canary = kind
-		o.canaries.Add(1)
 	}
+	if !o.down.Load() {
+		d.state.hold(time.Time{})
+		return nil
+	}
+	d.canary = kind
+	o.canaries.Add(1)
 	return nil
 }
 
@@ -353,14 +359,12 @@ func (d *dial) asOutage(err error) error {
 }
 
 // await waits for the outage to end, or for the turn to be a canary.
-func (d *dial) await(ctx context.Context, kind canary, since time.Time, over <-chan struct{}) (lapsed bool, err error) {
-	d.state.hold(since)
+func (d *dial) await(ctx context.Context, kind canary, over <-chan struct{}) (lapsed bool, err error) {
 	o, turn := d.t.outage, d.t.outage.turn[kind]
 	var due <-chan time.Time
 	for {
 		select {
 		case <-over:
-			d.state.hold(time.Time{})
 		case token := <-turn:
 			defer func() { o.turn[kind] <- token }()
 			turn, due = nil, time.After(0)
@@ -371,7 +375,6 @@ func (d *dial) await(ctx context.Context, kind canary, since time.Time, over <-c
 				due = time.After(wait)
 				continue
 			}
-			d.state.hold(time.Time{})
 		case <-ctx.Done():
 			err = d.state.interrupted(failure.Context(ctx))
 		case <-d.unwanted():
@@ -386,8 +389,9 @@ func (d *dial) await(ctx context.Context, kind canary, since time.Time, over <-c
 // errHeld ends a race when the network has come under suspicion meanwhile.
 var errHeld = errors.New("the local network is suspected to be down")
 
-// again reports whether a failed dial is to be tried once more, from the
-// beginning: it was held, or its time was cut short, or it is to wait.
+// again reports whether a dial that has failed, and was settled, is to be tried
+// once more, from the beginning: it was held, or its time was cut short, or it
+// is to wait.
 func (d *dial) again(ctx context.Context, err error) bool {
 	o := d.t.outage
 	down, silent := o.down.Load(), isLocalSilence(err) || isSilence(err)
@@ -398,15 +402,41 @@ func (d *dial) again(ctx context.Context, err error) bool {
 	case err == errHeld:
 	case isRefusal(err), ctx.Err() != nil, !silent, !down && d.canary == noCanary, down && !d.t.opt.WaitOnOutage:
 		return false
+	default:
+		d.permit = nil // it was given back
 	}
+	return true
+}
+
+// anew ends a failed dial and returns another one in its place.
+func (d *dial) anew() *dial {
+	d.settleAddresses(time.Now())
 	d.t.contacts.leave(d)
 	if d.turn {
 		d.t.conns.giveBack()
 	}
-	d.turn, d.connecting = false, time.Time{}
-	d.hedging, d.waiting, d.released = false, false, false
-	d.state.restart()
-	return true
+	s := &d.state
+	n := &dial{
+		t: d.t, network: d.network, host: d.host, literal: d.literal, port: d.port, key: d.key, permit: d.permit, start: d.start, winner: -1,
+		deadline: d.deadline, tls: d.tls, user: d.user, journey: d.journey, resolutions: d.resolutions, announced: d.announced,
+		state: dialState{host: s.host, proxy: s.proxy, name: s.name, start: s.start, waited: s.waited},
+	}
+	n.state.attempts = n.state.room[:0]
+	if n.journey != nil {
+		n.journey.goesOn(s, &n.state)
+	}
+	return n
+}
+
+// excuses reports whether what was begun at a time, and has failed, is the
+// fault of an outage.
+func (o *outage) excuses(began time.Time) bool {
+	if o.outages.Load() == 0 {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.down.Load() || began.Before(o.ended)
 }
 
 // isRefusal reports whether err says that the outage itself was the reason not

@@ -24,7 +24,7 @@ type dialState struct {
 
 	mu        sync.Mutex // protects what follows
 	resolving bool
-	outage    time.Time // waits for the end of the outage since then; zero: it does not
+	outage    time.Time // since when there is one, that it waits for the end of or is a canary in; zero: none
 	queued    bool      // waits for room for one more connection
 	asked     asker     // of the nameservers; may be nil
 	attempts  []attemptState
@@ -70,20 +70,12 @@ func (s *dialState) queue() {
 	s.queued = true
 }
 
-// hold notes that the dial waits for the end of an outage; the zero time, that
-// it does no longer.
+// hold notes that the dial is held, or let through as a canary, since there is
+// an outage; the zero time, that there is none.
 func (s *dialState) hold(since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outage = since
-}
-
-// restart forgets all attempts: the dial begins anew.
-func (s *dialState) restart() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.attempts, s.resolving, s.queued = nil, false, false
-	s.ready, s.standing = time.Time{}, time.Time{}
 }
 
 // all reports whether there were attempts, all of them to addresses of a kind.
@@ -193,10 +185,7 @@ func (s *dialState) soFar(giveUp error) []hostwise.Attempt {
 func (s *dialState) interrupted(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.outage.IsZero() {
-		return &hostwise.ConnectError{Host: s.host, Proxy: s.proxy, Kind: contextKind(err, hostwise.LocalOutage), Since: s.outage, Err: err}
-	}
-	if len(s.attempts) == 0 && s.resolving && s.proxy == "" {
+	if len(s.attempts) == 0 && s.resolving && s.proxy == "" && s.outage.IsZero() {
 		e := &hostwise.DNSError{Host: s.name, Kind: contextKind(err, hostwise.DNSTimeout), Err: err}
 		if s.asked != nil {
 			e.Asked = s.asked.Asked()
@@ -208,6 +197,9 @@ func (s *dialState) interrupted(err error) error {
 		giveUp = errTimeout{}
 	}
 	list := s.soFar(giveUp)
+	if !s.outage.IsZero() {
+		return &hostwise.ConnectError{Host: s.host, Proxy: s.proxy, Kind: contextKind(err, hostwise.LocalOutage), Attempts: list, Since: s.outage, Err: err}
+	}
 	if i := slices.IndexFunc(s.attempts, attemptState.shaking); i >= 0 && s.proxy == "" {
 		return &hostwise.TLSError{Host: s.host, Addr: list[i].Addr, Kind: contextKind(err, hostwise.TLSTimeout), Attempts: several(list), Err: err}
 	}
