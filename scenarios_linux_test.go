@@ -38,8 +38,8 @@ var limitScenarios = []scenario{
 var portScenarios = []scenario{
 	{"no local port to connect from", noPorts(atPort, "tcp4"), connectError, hostwise.LocalPorts, connect, false, is(syscall.EADDRNOTAVAIL), nobody},
 	{"no local port to ask from", noPorts(atNameserver, "udp4"), dnsError, hostwise.LocalPorts, resolve, false, is(syscall.EAGAIN), nobody},
-	{"no route to the nameserver", unroutedNameserver, dnsError, hostwise.LocalOutage, resolve, false, is(syscall.ENETUNREACH), nobody},
-	{"no route to a nameserver over TCP", unroutedStream, dnsError, hostwise.LocalOutage, resolve, false, is(syscall.ENETUNREACH), nobody},
+	{"no route to the nameserver", unroutedNameserver, dnsError, hostwise.LocalOutage, resolve, false, is(syscall.EHOSTUNREACH), nobody},
+	{"no route to a nameserver over TCP", unroutedStream, dnsError, hostwise.LocalOutage, resolve, false, is(syscall.EHOSTUNREACH), nobody},
 }
 
 // childScenario tells a copy of the test binary that it is one.
@@ -60,7 +60,10 @@ func TestScenarios_Limits(t *testing.T) {
 
 func TestScenarios_Ports(t *testing.T) {
 	inChild(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}, func() {
-		for _, line := range []string{"ip link set lo up", "sysctl -q -w net.ipv4.ip_local_port_range=40000\t40015"} {
+		for _, line := range []string{
+			"ip link set lo up", "sysctl -q -w net.ipv4.ip_local_port_range=40000\t40015",
+			"ip route add unreachable 203.0.113.0/24", "ip route add default dev lo", // without one the first failure is an outage
+		} {
 			configure(t, line)
 		}
 		runScenarios(t, portScenarios, 1)

@@ -159,7 +159,8 @@ func (r *Resolver) Forget(host string) {
 
 // ForgetFailures removes what the cache knows of failures (timeouts, SERVFAIL and
 // the like, not that a name or its addresses do not exist), and has the
-// questions on their way asked again at once: the network is back.
+// questions on their way asked again, 0.4 s after the last time at the earliest:
+// the network is back.
 func (r *Resolver) ForgetFailures() {
 	r.cache.forgetErrors(true)
 	now := time.Now()

@@ -92,8 +92,8 @@ type Options struct {
 	// WaitOnOutage has requests that need a new connection wait for the end of
 	// an outage of the local network, rather than fail at once with a
 	// hostwise.ConnectError of Kind hostwise.LocalOutage: until their context
-	// ends, or the Transport is closed. Those that fail in the outage without
-	// having been sent wait, too. Default: off.
+	// ends, or the Transport is closed. Those that could not connect once it was
+	// noticed wait, too. Default: off. See the package's section on outages.
 	WaitOnOutage bool
 
 	// OnOutage is called when an outage of the local network is suspected and

@@ -179,7 +179,7 @@ func (t *Transport) failure(key string, err error, p *permit, began time.Time, t
 		charged = false
 	default:
 		o.add(key, began, now, reached && t.breaker.failures(key) == 0)
-		o.heard = o.heard || charged && wasHeard(err)
+		o.heard = o.heard || charged && !isSilence(err)
 		if charged {
 			tripped = t.breaker.failure(key, now, err, took, reached, p, o.run)
 		}
@@ -195,6 +195,7 @@ func (t *Transport) failure(key string, err error, p *permit, began time.Time, t
 		t.contacts.changed(key)
 	}
 	o.changes.tell()
+	t.breaker.changes.tell() // what was undone
 }
 
 // add adds a failure to the run. o.mu is held.
@@ -394,7 +395,7 @@ var errHeld = errors.New("the local network is suspected to be down")
 // is to wait.
 func (d *dial) again(ctx context.Context, err error) bool {
 	o := d.t.outage
-	down, silent := o.down.Load(), isLocalSilence(err) || isSilence(err)
+	down, silent := o.down.Load(), isSilence(err)
 	if down && silent && (d.canary == canaryKnown || hostwise.KindOf(err) == hostwise.LocalOutage) {
 		o.confirm()
 	}
@@ -459,14 +460,15 @@ func isLocalSilence(err error) bool {
 	return hostwise.KindOf(err) == hostwise.LocalOutage
 }
 
-// isSilence reports whether err is a host's failure without a word of its own.
+// isSilence reports whether err is what a dial may fail with in an outage, and
+// not the host's own word. SERVFAIL is what a forwarder on this machine or at
+// home says then.
 func isSilence(err error) bool {
 	switch hostwise.KindOf(err) {
-	case hostwise.ConnectTimeout, hostwise.ConnectUnreachable, hostwise.TLSTimeout, hostwise.ProxyConnect, hostwise.ProxyTimeout:
+	case hostwise.ConnectTimeout, hostwise.ConnectUnreachable, hostwise.TLSTimeout, hostwise.LocalOutage,
+		hostwise.DNSTimeout, hostwise.DNSServerUnreachable, hostwise.DNSServFail,
+		hostwise.ProxyConnect, hostwise.ProxyTimeout, hostwise.ProxyDNS:
 		return true
 	}
 	return false
 }
-
-// wasHeard reports whether a host's failure is one in which it has been heard.
-func wasHeard(err error) bool { return !isSilence(err) }
