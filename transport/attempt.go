@@ -34,7 +34,7 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 		d.t.addresses.answered(a)
 	}
 	if err != nil {
-		last.err = failure.Route(err, a.String(), d.t.routes != nil)
+		last.err = failure.Route(err, a.String(), d.t.system)
 		return
 	}
 	c := &conn{Conn: raw, addr: a}

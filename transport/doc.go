@@ -55,9 +55,9 @@
 // Each must have been begun after the last success, and 8 of them must have
 // been reached before and been without a failure then (half of all, where
 // fewer than 16 were reached), since the end of a crawl may be made of dead
-// hosts alone; in a Transport that nobody has ever answered, any will do. One
-// failure for want of a route is enough when there is no default route any
-// more.
+// hosts alone; in a Transport that nobody has ever answered, any will do, at 8
+// addresses or more. One failure for want of a route is enough when there is
+// no default route any more.
 //
 // Then what the breakers were charged with since the last success is taken
 // back, and nobody is charged until the end, nor for what was begun before it.

@@ -68,12 +68,13 @@ type outage struct {
 	run   uint64     // the number that the breaker knows the run by
 	last  time.Time  // success
 	hosts map[string]standing
-	count int       // of these, those that count
-	known int       // of these, those that were in order before
-	since time.Time // when the first one that counts was begun
-	heard bool      // anybody has ever answered, in whatever way
-	proof time.Time // when the suspicion was last confirmed
-	ended time.Time // of the last outage
+	count int                 // of these, those that count
+	known int                 // of these, those that were in order before
+	where map[string]struct{} // the addresses that these have failed at, or their names
+	since time.Time           // when the first one that counts was begun
+	heard bool                // anybody has ever answered, in whatever way
+	proof time.Time           // when the suspicion was last confirmed
+	ended time.Time           // of the last outage
 	next  [2]time.Time
 	over  chan struct{} // closed at the end of the outage
 
@@ -91,7 +92,7 @@ type standing struct {
 }
 
 func newOutage(hook func(OutageChange)) *outage {
-	o := &outage{start: time.Now().Add(-1), run: 1, hosts: map[string]standing{}, changes: changes[OutageChange]{hook: hook}}
+	o := &outage{start: time.Now().Add(-1), run: 1, hosts: map[string]standing{}, where: map[string]struct{}{}, changes: changes[OutageChange]{hook: hook}}
 	for i := range o.turn {
 		o.turn[i] = make(chan struct{}, 1)
 		o.turn[i] <- struct{}{}
@@ -126,9 +127,8 @@ func (t *Transport) success(began time.Time) {
 
 // forget ends the run: there was a success. o.mu is held.
 func (o *outage) forget(now time.Time) {
-	clear(o.hosts)
-	o.count, o.known, o.last, o.heard = 0, 0, now, true
-	o.run++
+	o.clear()
+	o.last, o.heard = now, true
 	o.calm.Store(int64(now.Sub(o.start)))
 }
 
@@ -178,7 +178,7 @@ func (t *Transport) failure(key string, err error, p *permit, began time.Time, t
 	case o.down.Load() || began.Before(o.ended):
 		charged = false
 	default:
-		o.add(key, began, now, reached && t.breaker.failures(key) == 0)
+		o.add(key, err, began, now, reached && t.breaker.failures(key) == 0)
 		o.heard = o.heard || charged && !isSilence(err)
 		if charged {
 			tripped = t.breaker.failure(key, now, err, took, reached, p, o.run)
@@ -199,14 +199,12 @@ func (t *Transport) failure(key string, err error, p *permit, began time.Time, t
 }
 
 // add adds a failure to the run. o.mu is held.
-func (o *outage) add(key string, began, now time.Time, known bool) {
+func (o *outage) add(key string, err error, began, now time.Time, known bool) {
 	if calm := o.calm.Swap(0); calm != 0 {
 		o.last = o.start.Add(time.Duration(calm) + calmTick)
 	}
 	if o.count > 0 && now.Sub(o.since) > outageWindow || len(o.hosts) >= maxRun {
-		clear(o.hosts)
-		o.count, o.known = 0, 0
-		o.run++
+		o.clear()
 	}
 	host := key[:max(0, strings.LastIndexByte(key, ':'))]
 	s, again := o.hosts[host]
@@ -221,20 +219,34 @@ func (o *outage) add(key string, began, now time.Time, known bool) {
 		if s.known {
 			o.known++
 		}
+		place := host
+		if e, ok := errors.AsType[*hostwise.ConnectError](err); ok && len(e.Attempts) > 0 {
+			place = e.Attempts[0].Addr.Addr().String()
+		}
+		o.where[place] = struct{}{}
 	}
 	o.hosts[host] = s
 }
 
+// clear begins another run. o.mu is held.
+func (o *outage) clear() {
+	clear(o.hosts)
+	clear(o.where)
+	o.count, o.known = 0, 0
+	o.run++
+}
+
 // suspects reports whether the run is long enough, and not made of hosts alone
-// that may well be dead: unless nothing has ever been reached, some of them, or
-// half of all there are, have been in order before. o.mu is held.
+// that may well be dead: some of them, or half of all that were ever reached,
+// have been in order before. When nobody has ever been heard, they must have
+// failed in several places: many dead names lead to one address. o.mu is held.
 func (o *outage) suspects(t *Transport) bool {
 	if o.count < outageHosts {
 		return false
 	}
 	reached := t.history.Hosts()
 	if reached == 0 {
-		return !o.heard
+		return !o.heard && len(o.where) >= outageKnown
 	}
 	return o.known >= min(outageKnown, (reached+1)/2)
 }
@@ -293,12 +305,12 @@ func (d *dial) isHeld() bool {
 // isLocal reports whether the dial is to this machine itself, which takes no
 // network.
 func (d *dial) isLocal() bool {
-	return d.t.isLocal(d.literal) || d.t.routes != nil && d.host == "localhost" || d.state.all(d.t.isLocal)
+	return d.t.isLocal(d.literal) || d.t.system && d.host == "localhost" || d.state.all(d.t.isLocal)
 }
 
 // isLocal reports whether a is of this machine. Where a dial function of the
 // user's leads to, nobody knows.
-func (t *Transport) isLocal(a netip.Addr) bool { return t.routes != nil && a.IsLoopback() }
+func (t *Transport) isLocal(a netip.Addr) bool { return t.system && a.IsLoopback() }
 
 // pass lets the dial go on unless the network is suspected: then it is a
 // canary, or waits, or fails.

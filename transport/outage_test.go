@@ -442,8 +442,9 @@ func TestOutage_WaitingSucceeds(t *testing.T) {
 		if got := l.dials(0, 140); got[""]+got[hostwise.ConnectTimeout] != 140 || got[hostwise.ConnectTimeout] > 31 {
 			t.Errorf("%v, want 109 successes or more", got)
 		}
-		if got := time.Since(healed); got < 0 || got > time.Second {
-			t.Errorf("they were all there %v after the network, want at most 1s", got)
+		// A canary's SYN may have been lost just before: it is repeated after 1 s.
+		if got := time.Since(healed); got < 0 || got > 1100*time.Millisecond {
+			t.Errorf("they were all there %v after the network, want at most 1.1s", got)
 		}
 		s := l.tr.Stats()
 		if perSecond := float64(s.Canaries) / 50; perSecond < 6 || perSecond > 10 {

@@ -28,6 +28,7 @@ type Transport struct {
 	resolver  Resolver
 	ownsRes   *dnscache.Resolver // to be closed with the Transport; may be nil
 	dial      dialFunc           // connects to an ip:port
+	system    bool               // dial is this system's own
 	routes    *routes            // nil when dial does not go by them
 	breaker   *breaker
 	contacts  contacts
@@ -75,7 +76,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	if t.dial == nil {
 		t.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
 	}
-	if usesRoutes(t.dial) {
+	if t.system = usesRoutes(t.dial); t.system {
 		t.routes = &routes{}
 	}
 	if t.resolver == nil {
