@@ -502,7 +502,6 @@ func TestOutage_WaitingEnds(t *testing.T) {
 // failing is a Resolver that fails in an outage, and remembers it.
 type failing struct {
 	names
-	n     *simnet.Network
 	until *atomic.Int64 // names fail
 	times *atomic.Int32 // that failures were forgotten
 }
