@@ -61,15 +61,19 @@ func PhaseOf(err error) Phase {
 // may be sent twice is for the caller to know. RetryAt says how long to wait.
 func Retryable(err error) bool { return KindOf(err).Retryable() }
 
-// RetryAt returns the time before which another try cannot do better: the
-// end of a host's cool-down or of a cached DNS failure. It is the zero time
-// when err names none.
+// RetryAt returns the time before which another try cannot do better, or is
+// not worth it: the end of a host's cool-down, of a cached DNS failure, or of a
+// while after a refusal because of an outage. It is the zero time when err
+// names none.
 func RetryAt(err error) time.Time {
 	var d *DNSError
 	var h *HostDownError
+	var c *ConnectError
 	switch {
 	case errors.As(err, &h):
 		return h.RetryAt
+	case errors.As(err, &c) && !c.RetryAt.IsZero():
+		return c.RetryAt
 	case errors.As(err, &d):
 		return d.RetryAt
 	}
@@ -238,6 +242,10 @@ type ConnectError struct {
 	Attempts []Attempt // every address tried, in the order of their start
 	Err      error     // the cause beside the attempts: a context's or the proxy's error; may be nil
 	Elapsed  Elapsed   // how long each phase took
+
+	// Of LocalOutage, where the failures of many hosts have told of it:
+	Since   time.Time // the local network seems to be down
+	RetryAt time.Time // when to try again; zero: the request has waited
 }
 
 func (e *ConnectError) kind() Kind       { return e.Kind }
@@ -248,6 +256,16 @@ func (e *ConnectError) Error() string {
 	op := "dial " + e.Host + ": "
 	if e.Proxy != "" {
 		op = "dial " + e.Host + " through proxy " + e.Proxy + ": "
+	}
+	if e.Kind == LocalOutage && !e.Since.IsZero() {
+		op += "the local network seems to be down since " + e.Since.Format(time.TimeOnly)
+		if e.Err != nil {
+			op += " (" + e.Err.Error() + ")"
+		}
+		if len(e.Attempts) == 0 {
+			return op
+		}
+		op += ": "
 	}
 	switch n := len(e.Attempts); {
 	case n == 0 && e.Err != nil:
@@ -270,7 +288,9 @@ func (e *ConnectError) Error() string {
 }
 
 // Timeout implements net.Error.
-func (e *ConnectError) Timeout() bool { return e.Kind.Timeout() }
+func (e *ConnectError) Timeout() bool {
+	return e.Kind.Timeout() || e.Kind == LocalOutage && errors.Is(e.Err, context.DeadlineExceeded)
+}
 
 // Temporary implements net.Error.
 func (e *ConnectError) Temporary() bool { return e.Kind.Retryable() }

@@ -76,9 +76,9 @@ const (
 
 	// It is us, not them (DNSError or ConnectError).
 	LocalFDs    Kind = "local_fds"    // EMFILE, ENFILE: no file descriptor left
-	LocalPorts  Kind = "local_ports"  // EADDRNOTAVAIL, EADDRINUSE: no local port left
+	LocalPorts  Kind = "local_ports"  // EADDRNOTAVAIL, EADDRINUSE, EAGAIN: no local port left
 	LocalDenied Kind = "local_denied" // EACCES, EPERM: a local firewall or policy
-	LocalOutage Kind = "local_outage" // the local network is down
+	LocalOutage Kind = "local_outage" // the local network is down, or has no route
 
 	// The caller's doing, or nobody's.
 	Canceled Kind = "canceled"

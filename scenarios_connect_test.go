@@ -23,7 +23,7 @@ var connectScenarios = []scenario{
 	{"a literal address with a closed port", literalAddress, connectError, hostwise.ConnectRefused, connect, false, is(syscall.ECONNREFUSED), host},
 	{"silence", blackHole, connectError, hostwise.ConnectTimeout, connect, true, all(is(context.DeadlineExceeded), as[*net.OpError]), host},
 	{"silence, https", secure(blackHole), connectError, hostwise.ConnectTimeout, connect, true, is(context.DeadlineExceeded), host},
-	{"a broadcast address", dials("255.255.255.255"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.ENETUNREACH), nobody},
+	{"a broadcast address", dials("255.255.255.255"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.ENETUNREACH), host},
 	{"a reset in the base transport's own handshake", resetByGateway, connectError, hostwise.ConnectReset, connect, false, is(syscall.ECONNRESET), host},
 	{"a source address that is not ours", from("192.0.2.1:0"), connectError, hostwise.LocalPorts, connect, false, is(syscall.EADDRNOTAVAIL), nobody},
 	{"a source port in use", fromUsedPort, connectError, hostwise.LocalPorts, connect, false, is(syscall.EADDRINUSE), nobody},

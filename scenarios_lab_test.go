@@ -42,6 +42,8 @@ type lab struct {
 	body func() io.Reader // of the request; nil: it is a GET
 	tr   *transport.Transport
 
+	resolver *dnscache.Resolver // of tr
+
 	first func() // what happens before the request; may be nil
 
 	silent    bool   // nothing but time ends the request
@@ -83,7 +85,7 @@ func (l *lab) transport() *transport.Transport {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.opt.Resolver = r
+	l.opt.Resolver, l.resolver = r, r
 	l.tr, err = transport.New(&l.base, &l.opt)
 	if err != nil {
 		l.t.Fatal(err)

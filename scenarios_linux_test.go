@@ -16,15 +16,15 @@ import (
 // These rows need routes that this machine does not have. They run in a copy
 // of the test binary in a network of its own, which takes root; see network.
 var routeScenarios = []scenario{
-	{"no route", to("203.0.113.1"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.ENETUNREACH), nobody},
-	{"an unreachable route of our own", to("198.51.100.1"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.EHOSTUNREACH), host},
+	{"no route", to("203.0.113.1"), connectError, hostwise.LocalOutage, connect, false, is(syscall.ENETUNREACH), nobody},
+	{"an unreachable route of our own", to("198.51.100.1"), connectError, hostwise.LocalOutage, connect, false, is(syscall.EHOSTUNREACH), nobody},
 	{"a prohibited route of our own", to("198.51.100.65"), connectError, hostwise.LocalDenied, connect, false, is(syscall.EACCES), nobody},
-	{"a route into nothing", to("198.51.100.129"), connectError, hostwise.Other, connect, false, is(syscall.EINVAL), nobody},
+	{"a route into nothing", to("198.51.100.129"), connectError, hostwise.LocalOutage, connect, false, is(syscall.EINVAL), nobody},
 	{"ICMP: host unreachable", to("192.0.2.1"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.EHOSTUNREACH), host},
 	{"ICMP: administratively prohibited", to("192.0.2.65"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.EHOSTUNREACH), host},
-	{"ICMP: network unreachable", to("192.0.2.129"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.ENETUNREACH), nobody},
+	{"ICMP: network unreachable", to("192.0.2.129"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.ENETUNREACH), host},
 	{"no answer to ARP", to("10.77.0.9"), connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.EHOSTUNREACH), host},
-	{"no route for either family", noRoute, connectError, hostwise.ConnectUnreachable, connect, false, is(syscall.ENETUNREACH), nobody},
+	{"no route for either family", noRoute, connectError, hostwise.LocalOutage, connect, false, is(syscall.ENETUNREACH), nobody},
 }
 
 // These use up what the process has; they run in a copy of the test binary,
@@ -32,6 +32,14 @@ var routeScenarios = []scenario{
 var limitScenarios = []scenario{
 	{"no file descriptor to connect with", noFiles(atPort), connectError, hostwise.LocalFDs, connect, false, is(syscall.EMFILE), nobody},
 	{"no file descriptor to ask with", noFiles(atNameserver), dnsError, hostwise.LocalFDs, resolve, false, is(syscall.EMFILE), nobody},
+}
+
+// These use up the local ports, in a network of their own that has a few.
+var portScenarios = []scenario{
+	{"no local port to connect from", noPorts(atPort, "tcp4"), connectError, hostwise.LocalPorts, connect, false, is(syscall.EADDRNOTAVAIL), nobody},
+	{"no local port to ask from", noPorts(atNameserver, "udp4"), dnsError, hostwise.LocalPorts, resolve, false, is(syscall.EAGAIN), nobody},
+	{"no route to the nameserver", unroutedNameserver, dnsError, hostwise.LocalOutage, resolve, false, is(syscall.EHOSTUNREACH), nobody},
+	{"no route to a nameserver over TCP", unroutedStream, dnsError, hostwise.LocalOutage, resolve, false, is(syscall.EHOSTUNREACH), nobody},
 }
 
 // childScenario tells a copy of the test binary that it is one.
@@ -47,6 +55,18 @@ func TestScenarios_Routes(t *testing.T) {
 func TestScenarios_Limits(t *testing.T) {
 	inChild(t, nil, func() {
 		runScenarios(t, limitScenarios, 1)
+	})
+}
+
+func TestScenarios_Ports(t *testing.T) {
+	inChild(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}, func() {
+		for _, line := range []string{
+			"ip link set lo up", "sysctl -q -w net.ipv4.ip_local_port_range=40000\t40015",
+			"ip route add unreachable 203.0.113.0/24", "ip route add default dev lo", // without one the first failure is an outage
+		} {
+			configure(t, line)
+		}
+		runScenarios(t, portScenarios, 1)
 	})
 }
 
@@ -111,10 +131,15 @@ func network(t *testing.T) {
 		here + "ip route add blackhole 198.51.100.128/26",
 		here + "sysctl -q -w net.ipv4.neigh.v0.retrans_time_ms=50 net.ipv4.neigh.v0.mcast_solicit=1",
 	} {
-		args := strings.Fields(line)
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("%s: %v: %s", line, err, out)
-		}
+		configure(t, line)
+	}
+}
+
+// configure runs a command, whose words are divided by single blanks.
+func configure(t *testing.T, line string) {
+	args := strings.Split(line, " ")
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Skipf("%s: %v: %s", line, err, out)
 	}
 }
 
@@ -147,6 +172,41 @@ func noFiles(f fixture) fixture {
 		}
 		return url
 	}
+}
+
+// noPorts leaves the process's network without a local port when all is ready.
+func noPorts(f fixture, network string) fixture {
+	return func(l *lab) string {
+		l.atOnce = true
+		url := f(l)
+		target := localhost + url[strings.LastIndexByte(url, ':'):]
+		if network == "udp4" {
+			target = l.dns.Servers[0]
+		}
+		l.first = func() {
+			for {
+				c, err := net.Dial(network, target)
+				if err != nil {
+					return
+				}
+				l.keep(c)
+			}
+		}
+		return url
+	}
+}
+
+func unroutedNameserver(l *lab) string {
+	l.atOnce = true
+	l.dns.Hosts = map[string][]netip.Addr{}
+	l.dns.Servers = []string{"203.0.113.53"}
+	return "http://" + hostName
+}
+
+func unroutedStream(l *lab) string {
+	url := unroutedNameserver(l)
+	l.dns.Servers = []string{"tcp://203.0.113.53"}
+	return url
 }
 
 func atPort(l *lab) string { return httpURL(portOf(l.listen().Addr())) }

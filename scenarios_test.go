@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,10 +23,9 @@ import (
 //
 // Kinds without a row, and why: host_paused, since nothing pauses a host yet;
 // host_down, which every row that charges somebody ends with; canceled, the
-// third of the ways in which each row runs; local_outage, since no route and
-// no interface of a test makes a system's connect say ENETDOWN. Those of
-// local_denied and local_fds are in scenarios_linux_test.go: they take a
-// network or a process of their own.
+// third of the ways in which each row runs. Those of local_outage, local_denied
+// and local_fds are in scenarios_linux_test.go: they take a network or a
+// process of their own.
 type scenario struct {
 	name    string
 	host    fixture
@@ -150,6 +150,9 @@ func (s scenario) withoutDeadline(t *testing.T, _ func(time.Time) bool) {
 		got = proxy
 	default:
 		got = host
+	}
+	if n := l.resolver.Stats().Entries; strings.HasPrefix(string(s.kind), "local_") && n != 0 {
+		t.Errorf("%d names have an entry in the DNS cache for what is our own fault", n)
 	}
 	if got != s.charged || l.tr.Stats().HostsDown > 1 || l.tr.Stats().HostsDown == 0 != (s.charged == nobody) {
 		t.Errorf("charged %q, %d hosts down, want %q", got, l.tr.Stats().HostsDown, s.charged)

@@ -260,8 +260,9 @@ func (c *cache) forget(name string) {
 	}
 }
 
-// forgetErrors removes all that is known but addresses.
-func (c *cache) forgetErrors() {
+// forgetErrors removes all that is known but addresses; or only the failures,
+// not the nameservers' word that there are none.
+func (c *cache) forgetErrors(onlyFailures bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.table.Load()
@@ -272,7 +273,11 @@ func (c *cache) forgetErrors() {
 			if e == nil {
 				continue
 			}
-			has6, has4 := e.state[v6].hasAddrs(), e.state[v4].hasAddrs()
+			holds := func(f family) bool {
+				s := e.state[f]
+				return s.hasAddrs() || onlyFailures && s != failed && s != unknown
+			}
+			has6, has4 := holds(v6), holds(v4)
 			switch {
 			case has6 && has4:
 			case has6:

@@ -127,7 +127,7 @@ func (r *Resolver) config(now int64) *config {
 		return c
 	}
 	r.conf.Store(fresh)
-	r.cache.forgetErrors()
+	r.cache.forgetErrors(false)
 	return fresh
 }
 

@@ -46,6 +46,7 @@ func (r *Resolver) note(q *query, res result) {
 // sendFailed records that q could not be sent, or that its server cannot be
 // reached. A context that ended was our own, and none of the caller's concern.
 func (r *Resolver) sendFailed(q *query, err error) {
+	err = r.routed(err, q.server)
 	cause := err
 	kind, local := failure.Local(err)
 	if !local {
@@ -63,6 +64,10 @@ func (r *Resolver) sendFailed(q *query, err error) {
 	r.queryDone(q, 0, err)
 	r.replyFailed(q, result{kind: kind, cause: cause}, false)
 }
+
+// routed is err, the failure to reach s, marked as this machine's own if it has
+// no way there.
+func (r *Resolver) routed(err error, s *server) error { return failure.Route(err, s.addr, r.ownDial) }
 
 // replyFailed records that q's server failed the question, and asks the next
 // one at once (or the same one without EDNS, if plain is set). When all have

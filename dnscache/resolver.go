@@ -16,6 +16,7 @@ import (
 // for concurrent use. It owns sockets and goroutines, which Close ends.
 type Resolver struct {
 	opt        Options
+	ownDial    bool // by a net.Dialer of ours
 	conf       atomic.Pointer[config]
 	resolvConf watchedFile
 	cache      *cache
@@ -48,6 +49,7 @@ func New(o *Options) (*Resolver, error) {
 	}
 	r := &Resolver{
 		opt:        opt,
+		ownDial:    o == nil || o.Dial == nil,
 		resolvConf: watchedFile{path: opt.ResolvConf},
 		cache:      newCache(opt.MaxHosts),
 		clock:      clock{start: time.Now().Add(-1)}, // its readings are not 0
@@ -151,6 +153,22 @@ func (r *Resolver) Forget(host string) {
 	for _, h := range append(r.candidates(host), host) {
 		if name, fault := normalize(h); fault == "" {
 			r.cache.forget(name)
+		}
+	}
+}
+
+// ForgetFailures removes what the cache knows of failures (timeouts, SERVFAIL and
+// the like, not that a name or its addresses do not exist), and has the
+// questions on their way asked again, 0.4 s after the last time at the earliest:
+// the network is back.
+func (r *Resolver) ForgetFailures() {
+	r.cache.forgetErrors(true)
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.flights {
+		if f.sends < f.maxSends() {
+			r.waitFor(f, now)
 		}
 	}
 }

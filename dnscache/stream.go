@@ -279,6 +279,7 @@ func (r *Resolver) acceptStream(q *query, reply []byte, now time.Time) {
 // fault is our own; or nothing, while the answer over UDP is awaited.
 func (r *Resolver) streamFailed(q *query, err error) {
 	r.queryDone(q, 0, err)
+	err = r.routed(err, q.server)
 	_, local := failure.Local(err)
 	switch {
 	case q.server.protocol != overUDP || local:

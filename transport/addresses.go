@@ -340,11 +340,12 @@ func (d *dial) settleAddresses(now time.Time) {
 	if !d.remembersAddresses() {
 		return
 	}
+	excused := d.t.outage.excuses(d.connecting)
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
 	for i := range d.state.attempts {
 		a := &d.state.attempts[i]
-		if d.timedOut(a, now) {
+		if !excused && d.timedOut(a, now) {
 			err := &hostwise.ConnectError{Host: d.state.host, Kind: hostwise.ConnectTimeout, Attempts: d.state.soFar(errTimeout{})[i : i+1 : i+1]}
 			d.t.addresses.timedOut(a.Addr, d.key, d.answersAt[i], now, err, d.probe(a.Addr))
 		}

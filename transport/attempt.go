@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hostwise-go/hostwise/internal/failure"
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
 
@@ -33,7 +34,7 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 		d.t.addresses.answered(a)
 	}
 	if err != nil {
-		last.err = err
+		last.err = failure.Route(err, a.String(), d.t.system)
 		return
 	}
 	c := &conn{Conn: raw, addr: a}

@@ -586,7 +586,7 @@ func TestBreaker_ChargesOnlyTheHostsFailures(t *testing.T) {
 		}},
 		{"no such name", hostwise.DNSNXDomain, false, func(w *world) error { return w.do(context.Background(), "http://none.test/") }},
 		{"policy", hostwise.PolicyDenied, true, func(w *world) error { return w.do(context.Background(), "http://hole.test/") }},
-		{"no route", hostwise.ConnectUnreachable, false, func(w *world) error { return w.do(context.Background(), "http://noroute.test/") }},
+		{"no route", hostwise.LocalOutage, false, func(w *world) error { return w.do(context.Background(), "http://noroute.test/") }},
 		{"the proxy function", hostwise.Other, false, func(w *world) error {
 			return w.do(transport.WithProxy(context.Background(), func(*http.Request) (*url.URL, error) { return nil, errStop }), "http://hole.test/")
 		}},

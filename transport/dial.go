@@ -146,6 +146,8 @@ type dial struct {
 	state    dialState
 
 	start       time.Time
+	began       time.Time // the latest try
+	canary      canary
 	plan        happyeyeballs.Plan
 	race        happyeyeballs.Race
 	hedging     bool // this dial's hedge is the host's
@@ -207,8 +209,6 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 		ctx, cancel = context.WithDeadline(ctx, d.deadline)
 		defer cancel()
 	}
-	d.t.counters.dials.Add(1)
-	d.t.budget.dial()
 	var won *conn
 	var err error
 	ended := false
@@ -217,18 +217,25 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 			d.abandon(won)
 		}
 	}()
-	won, err = d.raceAddresses(ctx, d.t.routes)
-	if k := hostwise.KindOf(err); d.unrouted && (k == hostwise.DNSNoData || k == hostwise.DNSNXDomain && !d.t.knowsNoData()) {
-		// Perhaps the family without a default route has a way to just
-		// this host: a private network, a loopback address.
-		won, err = d.raceAddresses(ctx, nil)
+	won, err = d.try(ctx)
+	for err != nil {
+		if err != errHeld {
+			elapsed, _ := d.state.elapsed()
+			err = withElapsed(err, elapsed)
+			d.settle(err)
+		}
+		if !d.again(ctx, err) {
+			err = d.asOutage(err)
+			break
+		}
+		d = d.anew()
+		won, err = d.try(ctx)
 	}
-	if err != nil {
-		elapsed, _ := d.state.elapsed()
-		err = withElapsed(err, elapsed)
-		d.settle(err)
-	} else {
+	if err == nil {
 		d.t.counters.won(d.winner, happyeyeballs.Of(won.addr.Addr()))
+		if !d.t.isLocal(won.addr.Addr()) {
+			d.t.success(d.connecting)
+		}
 	}
 	d.settleAddresses(time.Now())
 	d.t.contacts.leave(d) // after the charge, so that those who wait see it
@@ -264,6 +271,23 @@ func (d *dial) abandon(won *conn) {
 }
 
 var errAbandoned = errors.New("a function of the caller's has ended the goroutine")
+
+// try resolves and races, unless the local network is suspected to be down.
+func (d *dial) try(ctx context.Context) (*conn, error) {
+	if err := d.pass(ctx); err != nil {
+		return nil, err
+	}
+	d.began = time.Now()
+	d.t.counters.dials.Add(1)
+	d.t.budget.dial()
+	won, err := d.raceAddresses(ctx, d.t.routes)
+	if k := hostwise.KindOf(err); d.unrouted && (k == hostwise.DNSNoData || k == hostwise.DNSNXDomain && !d.t.knowsNoData()) {
+		// Perhaps the family without a default route has a way to just
+		// this host: a private network, a loopback address.
+		won, err = d.raceAddresses(ctx, nil)
+	}
+	return won, err
+}
 
 // negotiated is when a new connection to a proxy must have become one to the
 // host: CONNECT has only a long time-out in net/http, and SOCKS has none.
@@ -301,6 +325,11 @@ func (d *dial) takeTurn(ctx context.Context) error {
 			return down
 		}
 	}
+	if d.isHeld() {
+		d.t.conns.giveBack()
+		d.t.contacts.leave(d)
+		return errHeld
+	}
 	d.turn = true
 	return nil
 }
@@ -319,9 +348,12 @@ func (d *dial) unwanted() <-chan struct{} {
 
 // settle charges a failed dial, or gives back its permit.
 func (d *dial) settle(err error) {
-	if ledgerOf(err).hasBreaker() && d.fairShare(err) {
-		d.t.charge(d.key, err, time.Since(d.connecting), d.permit)
-	} else {
-		d.t.breaker.release(d.permit)
+	began := d.began
+	if !d.connecting.IsZero() {
+		began = d.connecting
 	}
+	if d.isLocal() || !d.deadline.IsZero() && hostwise.PhaseOf(err) == hostwise.PhaseResolve && !time.Now().Before(d.deadline) {
+		began = time.Time{}
+	}
+	d.t.failure(d.key, err, d.permit, began, time.Since(d.connecting), ledgerOf(err).hasBreaker() && d.fairShare(err))
 }

@@ -10,7 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -53,6 +56,48 @@ func ExampleNew() {
 		fmt.Println(denied.Addr, "is", denied.Rule)
 	}
 	// Output: 127.0.0.1 is loopback (RFC 1122)
+}
+
+// The local network goes down when 40 hosts have been reached.
+func ExampleOptions_onOutage() {
+	var down atomic.Bool
+	base := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if down.Load() {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}
+		}
+		client, server := net.Pipe()
+		server.Close()
+		return client, nil
+	}}
+	t, err := transport.New(base, &transport.Options{OnOutage: func(c transport.OutageChange) {
+		fmt.Printf("down: %v, after %d hosts have failed\n", c.Down, c.Hosts)
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer t.Close()
+	dial := func(host int) error {
+		c, err := t.DialContext(context.Background(), "tcp", fmt.Sprintf("192.0.2.%d:80", host))
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	for i := range 40 {
+		dial(i)
+	}
+	time.Sleep(200 * time.Millisecond)
+	down.Store(true)
+	for i := range 32 {
+		dial(i)
+	}
+	dial(32) // let through, to see
+	err = dial(33)
+	fmt.Println(hostwise.KindOf(err), t.Stats().HostsDown, t.Stats().LocalRefused)
+	// Output:
+	// down: true, after 32 hosts have failed
+	// local_outage 0 1
 }
 
 func ExampleTransport_DialContext() {

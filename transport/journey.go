@@ -206,6 +206,8 @@ type snapshot struct {
 	addr      netip.AddrPort
 	wrote     bool          // the whole request was sent
 	waited    time.Duration // for headers, since then
+	began     time.Time     // the use of the connection
+	used      *conn         // which may be nil all the same
 	dial      *dialState    // nil: no dial was begun
 	dialing   bool          // and it goes on
 	tunnel    bool          // it was to a proxy, which has said yes to CONNECT
@@ -215,13 +217,15 @@ type snapshot struct {
 	sending   error // the request's own body failed with this
 }
 
-// arrived stops the user's hooks.
-func (j *journey) arrived() {
+// arrived stops the user's hooks. It returns the connection that the response
+// has come over, if it is one of ours, and when it was obtained.
+func (j *journey) arrived() (c *conn, since time.Time) {
 	j.hooks.Lock()
 	defer j.hooks.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.finish()
+	return j.used, j.gotAt
 }
 
 // finish tells those who ask that the request is over. j.mu is held.
@@ -275,8 +279,9 @@ func (j *journey) end() snapshot {
 		s.sending = j.body.failure()
 	}
 	if s.connected {
+		s.began, s.used = j.gotAt, j.used
 		if s.wrote = !j.wroteAt.IsZero() && s.sending == nil; s.wrote {
-			s.waited = time.Since(j.wroteAt)
+			s.waited, s.began = time.Since(j.wroteAt), j.wroteAt
 		}
 	} else if j.dial != nil {
 		s.dialing, s.dialErr = j.dial.status()
@@ -328,6 +333,15 @@ func (j *journey) begin(d *dialState) error {
 		j.gotAt = time.Time{}
 	}
 	return nil
+}
+
+// goesOn notes that another dial has taken the place of one.
+func (j *journey) goesOn(before, after *dialState) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dial == before {
+		j.dial = after
+	}
 }
 
 // tunnelled notes that the proxy has said yes to CONNECT.

@@ -1,9 +1,7 @@
 package transport
 
 import (
-	"errors"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -24,7 +22,7 @@ const (
 // hasBreaker reports whether the breaker keeps the ledger.
 func (l ledger) hasBreaker() bool { return l == ledgerHost || l == ledgerProxy }
 
-// ledgers says who is charged with a failure. ledgerOf knows the exceptions.
+// ledgers says who is charged with a failure. ledgerOf knows the exception.
 var ledgers = map[hostwise.Kind]ledger{
 	hostwise.DNSNXDomain:  ledgerName,
 	hostwise.DNSNoData:    ledgerName,
@@ -88,14 +86,10 @@ var ledgers = map[hostwise.Kind]ledger{
 
 // ledgerOf returns the ledger of a failure.
 func ledgerOf(err error) ledger {
-	l := ledgers[hostwise.KindOf(err)]
-	switch {
-	case hostwise.PhaseOf(err) == hostwise.PhaseBody: // the host has answered
+	if hostwise.PhaseOf(err) == hostwise.PhaseBody { // the host has answered
 		return ledgerNobody
-	case hostwise.KindOf(err) == hostwise.ConnectUnreachable && !errors.Is(err, syscall.EHOSTUNREACH):
-		return ledgerLocal // no route at all; EHOSTUNREACH is the word of the host's router
 	}
-	return l
+	return ledgers[hostwise.KindOf(err)]
 }
 
 // isStale reports whether the failure is what an idle connection that the

@@ -89,6 +89,18 @@ type Options struct {
 	MaxConns        int
 	MaxConnsPerHost int
 
+	// WaitOnOutage has requests that need a new connection wait for the end of
+	// an outage of the local network, rather than fail at once with a
+	// hostwise.ConnectError of Kind hostwise.LocalOutage: until their context
+	// ends, or the Transport is closed. Those that could not connect once it was
+	// noticed wait, too. Default: off. See the package's section on outages.
+	WaitOnOutage bool
+
+	// OnOutage is called when an outage of the local network is suspected and
+	// when it is over, in this order, from the request that has found out,
+	// which it delays. No lock is held. Default: nothing.
+	OnOutage func(OutageChange)
+
 	// Breaker configures the circuit breaker, which refuses requests to
 	// hosts that keep failing: hostwise.HostDownError.
 	Breaker BreakerOptions

@@ -159,7 +159,13 @@ func (d *dial) startAttempts(now time.Time) (wake time.Time) {
 }
 
 // end is when connecting must be done with, once it has begun.
-func (d *dial) end() time.Time { return d.connecting.Add(d.t.opt.DialTimeout) }
+func (d *dial) end() time.Time {
+	timeout := d.t.opt.DialTimeout
+	if d.canary != noCanary {
+		timeout = min(timeout, canaryTimeout)
+	}
+	return d.connecting.Add(timeout)
+}
 
 // overtime reports whether no attempt may start any more.
 func (d *dial) overtime(now time.Time) bool {

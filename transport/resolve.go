@@ -11,6 +11,7 @@ import (
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/dnscache"
+	"github.com/hostwise-go/hostwise/internal/failure"
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
 
@@ -140,6 +141,7 @@ func isAddrError(err error) bool {
 // another network.
 type routes struct {
 	changed atomic.Bool // since hasChanged was last called
+	had     atomic.Bool // there has been a default route
 	family  [2]struct {
 		checked atomic.Int64 // Unix nanoseconds
 		missing atomic.Bool
@@ -181,7 +183,7 @@ func (r *routes) without(w [2]bool, now time.Time) [2]bool {
 	for i := range r.family {
 		f := &r.family[i]
 		if last := f.checked.Load(); now.UnixNano()-last >= int64(routeCheck) && f.checked.CompareAndSwap(last, now.UnixNano()) {
-			r.found(i, localAddr)
+			r.found(i, failure.LocalAddr)
 		}
 		w[i] = f.missing.Load()
 	}
@@ -195,13 +197,30 @@ func (r *routes) without(w [2]bool, now time.Time) [2]bool {
 func (r *routes) found(i int, localAddr func(address string) (netip.Addr, error)) {
 	f := &r.family[i]
 	source, err := localAddr(probes[i])
-	f.missing.Store(isNoRoute(err))
-	if err != nil && !isNoRoute(err) { // for want of descriptors, perhaps
+	f.missing.Store(failure.IsNoRoute(err))
+	if err != nil && !failure.IsNoRoute(err) { // for want of descriptors, perhaps
 		return
+	}
+	if err == nil {
+		r.had.Store(true)
 	}
 	if before := f.source.Swap(&source); before != nil && *before != source {
 		r.changed.Store(true)
 	}
+}
+
+// none reports whether there is no default route, as things stand, for either
+// family.
+func (r *routes) none() bool {
+	if r == nil {
+		return false
+	}
+	for _, p := range probes {
+		if _, err := failure.LocalAddr(p); !failure.IsNoRoute(err) {
+			return false
+		}
+	}
+	return true
 }
 
 // hasChanged reports whether this machine has come to another network, once.
@@ -226,31 +245,6 @@ func (r *routes) source(a netip.Addr) netip.Addr {
 	case a.Unmap().Is4() || globalUnicast.Contains(a):
 		return r.defaultSource(happyeyeballs.Of(a))
 	}
-	source, _ := localAddr(netip.AddrPortFrom(a, 53).String())
+	source, _ := failure.LocalAddr(netip.AddrPortFrom(a, 53).String())
 	return source
-}
-
-// localAddr is the source address of packets to address. Connecting a UDP
-// socket asks the routing table and sends nothing.
-func localAddr(address string) (netip.Addr, error) {
-	c, err := net.Dial("udp", address)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	defer c.Close()
-	local, ok := c.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		return netip.Addr{}, nil
-	}
-	return local.AddrPort().Addr().Unmap(), nil
-}
-
-// isNoRoute reports whether a connect failed for want of a route or of the
-// whole protocol, and not of descriptors.
-func isNoRoute(err error) bool {
-	k := hostwise.Other
-	if err != nil {
-		k = connectKind(err)
-	}
-	return k == hostwise.ConnectUnreachable || k == hostwise.LocalPorts || k == hostwise.LocalOutage
 }

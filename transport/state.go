@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -23,8 +24,9 @@ type dialState struct {
 
 	mu        sync.Mutex // protects what follows
 	resolving bool
-	queued    bool  // waits for room for one more connection
-	asked     asker // of the nameservers; may be nil
+	outage    time.Time // since when there is one, that it waits for the end of or is a canary in; zero: none
+	queued    bool      // waits for room for one more connection
+	asked     asker     // of the nameservers; may be nil
 	attempts  []attemptState
 	room      [1]attemptState // for the attempts of most dials
 	ready     time.Time       // when there was an address to try; zero: not yet
@@ -66,6 +68,21 @@ func (s *dialState) queue() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queued = true
+}
+
+// hold notes that the dial is held, or let through as a canary, since there is
+// an outage; the zero time, that there is none.
+func (s *dialState) hold(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outage = since
+}
+
+// all reports whether there were attempts, all of them to addresses of a kind.
+func (s *dialState) all(is func(netip.Addr) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.attempts) > 0 && !slices.ContainsFunc(s.attempts, func(a attemptState) bool { return !is(a.Addr.Addr()) })
 }
 
 // started notes a new attempt and returns its index.
@@ -168,7 +185,7 @@ func (s *dialState) soFar(giveUp error) []hostwise.Attempt {
 func (s *dialState) interrupted(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.attempts) == 0 && s.resolving && s.proxy == "" {
+	if len(s.attempts) == 0 && s.resolving && s.proxy == "" && s.outage.IsZero() {
 		e := &hostwise.DNSError{Host: s.name, Kind: contextKind(err, hostwise.DNSTimeout), Err: err}
 		if s.asked != nil {
 			e.Asked = s.asked.Asked()
@@ -180,6 +197,9 @@ func (s *dialState) interrupted(err error) error {
 		giveUp = errTimeout{}
 	}
 	list := s.soFar(giveUp)
+	if !s.outage.IsZero() {
+		return &hostwise.ConnectError{Host: s.host, Proxy: s.proxy, Kind: contextKind(err, hostwise.LocalOutage), Attempts: list, Since: s.outage, Err: err}
+	}
 	if i := slices.IndexFunc(s.attempts, attemptState.shaking); i >= 0 && s.proxy == "" {
 		return &hostwise.TLSError{Host: s.host, Addr: list[i].Addr, Kind: contextKind(err, hostwise.TLSTimeout), Attempts: several(list), Err: err}
 	}

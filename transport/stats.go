@@ -50,6 +50,13 @@ type Stats struct {
 	Trips       uint64        // times that a host went down, or stayed down after its probe
 	Refused     uint64        // requests that it has refused
 	TimeSaved   time.Duration // by refusing them: for each, what the failure took that its host went down with
+
+	// Outages of the local network: Options.OnOutage.
+	Outage       bool      // the local network is suspected to be down
+	OutageSince  time.Time // zero: it is not
+	Outages      uint64    // times that it was
+	Canaries     uint64    // dials let through in them
+	LocalRefused uint64    // dials refused because of them
 }
 
 // RaceStats are the counters of the races between a host's addresses, and
@@ -80,6 +87,9 @@ func (t *Transport) Stats() Stats {
 	}
 	s.HostsDown, s.HostsPaused = t.breaker.notUp(time.Now())
 	s.Race = t.raceStats()
+	since, over := t.outage.suspicion()
+	s.Outage, s.OutageSince = over != nil, since
+	s.Outages, s.Canaries, s.LocalRefused = t.outage.outages.Load(), t.outage.canaries.Load(), t.outage.refused.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Failures = maps.Clone(c.failures)

@@ -28,6 +28,7 @@ type Transport struct {
 	resolver  Resolver
 	ownsRes   *dnscache.Resolver // to be closed with the Transport; may be nil
 	dial      dialFunc           // connects to an ip:port
+	system    bool               // dial is this system's own
 	routes    *routes            // nil when dial does not go by them
 	breaker   *breaker
 	contacts  contacts
@@ -35,6 +36,7 @@ type Transport struct {
 	history   *happyeyeballs.History
 	hedges    hedges
 	budget    hedgeBudget
+	outage    *outage
 	conns     *connLimit
 	counters  counters
 
@@ -67,14 +69,14 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		breaker: newBreaker(opt.Breaker), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		breaker: newBreaker(opt.Breaker), outage: newOutage(opt.OnOutage), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
 	t.contacts.breaker = t.breaker
 	if t.dial == nil {
 		t.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
 	}
-	if usesRoutes(t.dial) {
+	if t.system = usesRoutes(t.dial); t.system {
 		t.routes = &routes{}
 	}
 	if t.resolver == nil {
@@ -188,7 +190,9 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	t.answered(j, resp)
 	t.breaker.changes.tell()
 	resp.Request = req
-	j.arrived()
+	if c, since := j.arrived(); c != nil && !t.isLocal(c.addr.Addr()) {
+		t.success(since)
+	}
 	resp.Body = newBody(resp, j, cancel)
 	ended = true
 	return resp, nil
@@ -204,7 +208,10 @@ func (t *Transport) failed(j *journey, err error) error {
 		t.breaker.release(j.permit)
 	case s.dialing || s.dialErr != nil: // the dial does it
 	case s.connected && ledgerOf(err) == ledgerHost && !(s.reused && isStale(err)) && !(cut && s.waited < fairHeaders):
-		t.charge(j.key, err, s.waited, j.permit)
+		if s.used != nil && t.isLocal(s.used.addr.Addr()) {
+			s.began = time.Time{}
+		}
+		t.failure(j.key, err, j.permit, s.began, s.waited, true)
 	default:
 		t.breaker.release(j.permit)
 	}

@@ -29,6 +29,10 @@ func (e *contextError) Unwrap() []error { return []error{e.err, e.cause} }
 // Local returns the Kind of an error that is this process's or this
 // machine's own fault and says nothing about the other side.
 func Local(err error) (hostwise.Kind, bool) {
+	var unrouted noRoute
+	if errors.As(err, &unrouted) {
+		return hostwise.LocalOutage, true
+	}
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return "", false
@@ -36,7 +40,7 @@ func Local(err error) (hostwise.Kind, bool) {
 	switch errno {
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
 		return hostwise.LocalFDs, true
-	case syscall.EADDRNOTAVAIL, syscall.EADDRINUSE:
+	case syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EAGAIN: // EAGAIN: of a UDP socket, connect(2)
 		return hostwise.LocalPorts, true
 	case syscall.EACCES, syscall.EPERM:
 		return hostwise.LocalDenied, true

@@ -177,6 +177,14 @@ func (h *History) Reached(host string) bool {
 	return h.hosts.get(host) != nil
 }
 
+// Hosts is the number of hosts that have been reached, as far as that is
+// remembered.
+func (h *History) Hosts() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.hosts.index)
+}
+
 // Measured records how long a connection took to establish, without a
 // retransmission.
 func (h *History) Measured(a netip.Addr, took time.Duration, now time.Time) {
