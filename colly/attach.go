@@ -62,6 +62,7 @@ func (rt roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Request = req
+	resp.Body = newBody(req.Context(), resp.Body)
 	return resp, nil
 }
 
