@@ -37,6 +37,7 @@ func Attach(c *colly.Collector, t *transport.Transport) (*Handle, error) {
 	h.shell = &http.Transport{Protocols: protocols, DialContext: t.DialContext}
 	h.shell.RegisterProtocol("http", roundTripper{h})
 	h.shell.RegisterProtocol("https", roundTripper{h})
+	h.shell.RegisterProtocol("file", roundTripper{h}) // which t has its base for
 	c.WithTransport(h.shell)
 	return h, nil
 }

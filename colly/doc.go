@@ -20,6 +20,14 @@
 // replace any round tripper that is not an *http.Transport, so Attach gives
 // it one, whose Proxy and DisableKeepAlives the adapter obeys.
 //
+// # Files
+//
+// A crawl of file:// URLs needs the handler where it was, with the base:
+//
+//	base := &http.Transport{}
+//	base.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
+//	t, err := transport.New(base, nil)
+//
 // # What it does not do
 //
 // SetClient, WithTransport and Appengine, called after Attach, take the
