@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -50,17 +49,7 @@ func TestAttach_HTTP2BehindTheShell(t *testing.T) {
 				w.use(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}, transport.Options{})
 				w.net.SetLink(netip.MustParseAddr(v6), simnet.Link{Fault: simnet.BlackHole})
 				w.host("example.com", v6, v4)
-				l, err := w.net.Listen(v4 + ":443")
-				if err != nil {
-					t.Fatal(err)
-				}
-				origin := &http.Server{
-					Handler:   http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, r.Proto) }),
-					TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
-					ErrorLog:  log.New(io.Discard, "", 0),
-				}
-				w.servers = append(w.servers, origin)
-				go origin.ServeTLS(l, "", "")
+				w.serveTLS(v4+":443", cert, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, r.Proto) })
 
 				w.host("proxy.test", "2001:db8::9", "192.0.2.9")
 				w.net.SetLink(netip.MustParseAddr("2001:db8::9"), simnet.Link{Fault: simnet.BlackHole})

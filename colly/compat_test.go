@@ -3,9 +3,11 @@ package hostwisecolly_test
 import (
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -104,6 +106,16 @@ func (w *world) use(base *http.Transport, o transport.Options) {
 	w.servers = append(w.servers, w.tr)
 	w.tr = tr
 	w.h = w.attach(w.c)
+}
+
+func (w *world) serveTLS(address string, cert tls.Certificate, h http.HandlerFunc) {
+	l, err := w.net.Listen(address)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := &http.Server{Handler: h, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, ErrorLog: log.New(io.Discard, "", 0)}
+	w.servers = append(w.servers, s)
+	go s.ServeTLS(l, "", "")
 }
 
 type closer func()
