@@ -95,7 +95,7 @@ func (w *world) resolver() *dnscache.Resolver {
 	return r
 }
 
-// use replaces w's transport and attaches w.c to it.
+// use replaces w's transport, and w.c by a collector attached to it.
 func (w *world) use(base *http.Transport, o transport.Options) {
 	base.DialContext = w.net.DialContext
 	o.Resolver = w.resolver()
@@ -104,7 +104,7 @@ func (w *world) use(base *http.Transport, o transport.Options) {
 		w.t.Fatal(err)
 	}
 	w.servers = append(w.servers, w.tr)
-	w.tr = tr
+	w.tr, w.c = tr, colly.NewCollector(colly.AllowURLRevisit())
 	w.h = w.attach(w.c)
 }
 
