@@ -52,19 +52,24 @@ func TestAttach_HTTP2BehindTheShell(t *testing.T) {
 				w.serveTLS(v4+":443", cert, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, r.Proto) })
 
 				w.host("proxy.test", "2001:db8::9", "192.0.2.9")
+				for _, a := range []string{v4, "192.0.2.9"} {
+					w.net.SetLink(netip.MustParseAddr(a), simnet.Link{RTT: 10 * ms})
+				}
 				w.net.SetLink(netip.MustParseAddr("2001:db8::9"), simnet.Link{Fault: simnet.BlackHole})
 				var tunnels atomic.Int64
 				w.serve("192.0.2.9:3128", tunnel(w, &tunnels, v4+":443"))
 				raced, asked, want := v4, "example.com", [2]int{1, 0} // dials, tunnels
+				took := []time.Duration{250*ms + 30*ms, 10 * ms, 10 * ms}
 				if tt.set != nil {
 					if err := tt.set(w.c, "http://proxy.test:3128", "http://proxy.test:3128"); err != nil {
 						t.Fatal(err)
 					}
 					raced, asked, want = "192.0.2.9", "proxy.test", [2]int{3, 3} // Colly switches keep-alive off
+					took = []time.Duration{250*ms + 70*ms, 70 * ms, 70 * ms}
 				}
-				w.visits("https://example.com/", "HTTP/2.0", 250*ms)
-				w.visits("https://example.com/", "HTTP/2.0", 0)
-				w.visits("https://example.com/", "HTTP/2.0", 0)
+				for _, d := range took {
+					w.visits("https://example.com/", "HTTP/2.0", d)
+				}
 				if got := [2]int{w.net.Stats().Hosts[netip.MustParseAddr(raced)].Dials, int(tunnels.Load())}; got != want {
 					t.Errorf("%v connections to %s and tunnels, want %v", got, raced, want)
 				}

@@ -191,7 +191,7 @@ func TestAttach_ChangesNothing(t *testing.T) {
 			w.host("refused.test", "192.0.2.1")
 			w.host("reset.test", "192.0.2.2")
 			w.serve("192.0.2.2:80", endless)
-			w.net.SetLink(netip.MustParseAddr("192.0.2.2"), simnet.Link{Fault: simnet.ResetData})
+			w.net.SetLink(netip.MustParseAddr("192.0.2.2"), simnet.Link{Fault: simnet.ResetData, RTT: 10 * ms})
 			w.site(log, "error.test", "192.0.2.3", func(rw http.ResponseWriter, r *http.Request) { rw.WriteHeader(500); io.WriteString(rw, "sorry") })
 			for _, host := range []string{"refused", "reset", "error", "no-such-name"} {
 				log.add("Visit: %s", reason(c.Visit("http://"+host+".test/")))
