@@ -14,7 +14,8 @@ import (
 // cool-down one request is let through. If it fails, the next cool-down is
 // twice as long; if it is answered, the host is up again. What has nothing
 // to do with the host does not count: failures of DNS, of a proxy, of this
-// machine, refusals of PublicOnly, and requests that their caller gave up.
+// machine, refusals of PublicOnly, and requests that their caller gave up
+// before the host had its time; a dial goes on until it has.
 type BreakerOptions struct {
 	// Failures is the number of failures in a row after which a host is
 	// down. Default: 5; at most 1000; negative: a host that has answered
