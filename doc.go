@@ -37,7 +37,8 @@
 //
 // # Retries
 //
-// Nothing here retries. A policy of yours asks Retryable whether the same
+// Of these packages only the adapter for Colly retries, on request. A policy
+// of yours asks Retryable whether the same
 // request may do better later, and RetryAt before which time it cannot: until
 // then a host in its cool-down is not tried, and the failure of a name is
 // answered from the cache.
@@ -48,9 +49,8 @@
 //
 // Neither says whether the request may be sent twice: of a POST that failed in
 // PhaseRequest the server may have seen all. In hashicorp/go-retryablehttp
-// this belongs into CheckRetry, in failsafe-go into HandleIf and WithDelayFunc,
-// in a Colly collector into OnError: bench/retry in the repository has all
-// three, complete.
+// this belongs into CheckRetry, in failsafe-go into HandleIf and WithDelayFunc:
+// bench/retry in the repository has both, complete.
 //
 // # What it does not do
 //

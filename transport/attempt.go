@@ -69,16 +69,21 @@ func growStack(i int) byte {
 
 // connect connects to one address, until the dial's end at most.
 func (d *dial) connect(a netip.AddrPort) (net.Conn, error) {
-	network := "tcp6"
-	if happyeyeballs.Of(a.Addr()) == happyeyeballs.IPv4 {
-		network = "tcp4"
-	}
+	network := tcp(a.Addr())
 	if d.t.keepsDeadline() {
 		return d.t.dial(&d.connects, network, a.String())
 	}
 	ctx, cancel := context.WithDeadline(d.ctx, d.connects.deadline)
 	defer cancel()
 	return d.t.dial(ctx, network, a.String())
+}
+
+// tcp is the network to dial an address of.
+func tcp(a netip.Addr) string {
+	if happyeyeballs.Of(a) == happyeyeballs.IPv4 {
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // keepsDeadline reports whether dial ends at its context's Deadline by

@@ -101,6 +101,10 @@ type Options struct {
 	// which it delays. No lock is held. Default: nothing.
 	OnOutage func(OutageChange)
 
+	// DisableOutageDetection charges the hosts whatever happens: for programs
+	// that ask for nothing but hosts that may well be down.
+	DisableOutageDetection bool
+
 	// Breaker configures the circuit breaker, which refuses requests to
 	// hosts that keep failing: hostwise.HostDownError.
 	Breaker BreakerOptions

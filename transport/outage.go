@@ -55,7 +55,7 @@ type OutageChange struct {
 // begun after it count, once for each host.
 type outage struct {
 	start time.Time // of the clock of calm
-	never bool      // nothing is suspected; for tests
+	off   bool      // nothing is suspected
 
 	// calm is when a request was begun that has succeeded, give or take
 	// calmTick, or 0 while a success has more to do than to say so.
@@ -91,8 +91,8 @@ type standing struct {
 	counts bool
 }
 
-func newOutage(hook func(OutageChange)) *outage {
-	o := &outage{start: time.Now().Add(-1), run: 1, hosts: map[string]standing{}, where: map[string]struct{}{}, changes: changes[OutageChange]{hook: hook}}
+func newOutage(hook func(OutageChange), off bool) *outage {
+	o := &outage{start: time.Now().Add(-1), off: off, run: 1, hosts: map[string]standing{}, where: map[string]struct{}{}, changes: changes[OutageChange]{hook: hook}}
 	for i := range o.turn {
 		o.turn[i] = make(chan struct{}, 1)
 		o.turn[i] <- struct{}{}
@@ -110,7 +110,7 @@ func (t *Transport) success(began time.Time) {
 		}
 		return
 	}
-	if o.never {
+	if o.off {
 		return
 	}
 	o.mu.Lock()
@@ -183,7 +183,7 @@ func (t *Transport) failure(key string, err error, p *permit, began time.Time, t
 		if charged {
 			tripped = t.breaker.failure(key, now, err, took, reached, p, o.run)
 		}
-		if !o.never && (noRoute && (t.routes.had.Load() || !o.heard) || o.suspects(t)) {
+		if !o.off && (noRoute && (t.routes.had.Load() || !o.heard) || o.suspects(t)) {
 			o.declare(t, now)
 		}
 	}

@@ -109,7 +109,7 @@ func crawlThrough(t *testing.T, p outagePlan) (r outageResult) {
 		r.first, r.suspected, r.kinds = -1, -1, map[hostwise.Kind]int{}
 		condemned := map[int]bool{}
 		tr, err := New(&http.Transport{DialContext: n.DialContext}, &Options{
-			Resolver: resolver, DisableIPv6: true, MaxConns: -1,
+			Resolver: resolver, DisableIPv6: true, MaxConns: -1, DisableOutageDetection: !p.detector,
 			OnOutage: func(c OutageChange) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -123,7 +123,6 @@ func crawlThrough(t *testing.T, p outagePlan) (r outageResult) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr.outage.never = !p.detector
 		client := &http.Client{Transport: tr, Timeout: 10 * time.Second}
 		if p.outage {
 			time.AfterFunc(crawlBegin, func() { n.SetFamily(false, &simnet.Link{Fault: simnet.BlackHole}) })

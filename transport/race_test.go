@@ -36,7 +36,7 @@ func TestOptions_OfTheRace(t *testing.T) {
 		{"ConnectionAttemptDelay", transport.Options{ConnectionAttemptDelay: 400 * ms}, simnet.Rule{}, hole, []time.Duration{400 * ms, 0}, 1, 2},
 		{"ConnectionAttemptDelay at its least", transport.Options{ConnectionAttemptDelay: 10 * ms}, simnet.Rule{}, hole, []time.Duration{10 * ms, 0}, 1, 2},
 		{"ConnectionAttemptDelay goes before what is learned", transport.Options{ConnectionAttemptDelay: 30 * ms}, simnet.Rule{}, simnet.Link{RTT: 50 * ms}, []time.Duration{30 * ms, 0}, 1, 2},
-		{"Prefer ip6", transport.Options{Prefer: "ip6"}, simnet.Rule{}, simnet.Link{}, []time.Duration{0}, 1, 0},
+		{"Prefer ip6", transport.Options{Prefer: "ip6"}, simnet.Rule{}, simnet.Link{RTT: 20 * ms}, []time.Duration{20 * ms}, 1, 0},
 		{"Prefer ip4", transport.Options{Prefer: "ip4"}, simnet.Rule{}, simnet.Link{}, []time.Duration{0}, 0, 1},
 		{"Prefer ip4 does not wait for AAAA", transport.Options{Prefer: "ip4"}, simnet.Rule{Silent: true}, simnet.Link{}, []time.Duration{0}, 0, 1},
 		{"DisableMemory", transport.Options{DisableMemory: true}, simnet.Rule{}, hole, []time.Duration{250 * ms, 250 * ms, 250 * ms}, 3, 3},
@@ -150,7 +150,7 @@ func TestDialDone_TellsTheRaceStepByStep(t *testing.T) {
 			t.Errorf("resolutions = %v, want %v", r.Resolutions, want)
 		}
 		wantAttempts(t, r,
-			"2001:db8::1 20ms+310ms, next after 250ms by default: dial tcp [2001:db8::1]:80: called off: another attempt has won",
+			"2001:db8::1 20ms+310ms, next after 250ms by default: dial tcp6 [2001:db8::1]:80: called off: another attempt has won",
 			"192.0.2.1 270ms+60ms, next after 250ms by default, hedge")
 
 		w.dial("a.test:80")
@@ -173,10 +173,10 @@ func TestDialDone_SaysWhyAllFailed(t *testing.T) {
 			t.Errorf("report = %+v, want no winner and %v", r, err)
 		}
 		wantAttempts(t, r, // the delays grow, to 2 s at most
-			"192.0.2.1 0s+10s, next after 600ms by option: dial tcp 192.0.2.1:80: i/o timeout",
-			"192.0.2.2 600ms+9.4s, next after 600ms by option, hedge: dial tcp 192.0.2.2:80: i/o timeout",
-			"192.0.2.3 1.2s+8.8s, next after 1.2s by option, hedge: dial tcp 192.0.2.3:80: i/o timeout",
-			"192.0.2.4 2.4s+7.6s, next after 2s by option, hedge: dial tcp 192.0.2.4:80: i/o timeout")
+			"192.0.2.1 0s+10s, next after 600ms by option: dial tcp4 192.0.2.1:80: i/o timeout",
+			"192.0.2.2 600ms+9.4s, next after 600ms by option, hedge: dial tcp4 192.0.2.2:80: i/o timeout",
+			"192.0.2.3 1.2s+8.8s, next after 1.2s by option, hedge: dial tcp4 192.0.2.3:80: i/o timeout",
+			"192.0.2.4 2.4s+7.6s, next after 2s by option, hedge: dial tcp4 192.0.2.4:80: i/o timeout")
 
 		w.fails("http://none.test/", hostwise.DNSNXDomain, hostwise.PhaseResolve)
 		r = last()
@@ -196,7 +196,7 @@ func TestDialDone_CalledOffByTheCaller(t *testing.T) {
 		if r := last(); r.Err != err || r.Winner != -1 || r.Elapsed != 100*ms {
 			t.Errorf("report = %+v, want %v", r, err)
 		}
-		wantAttempts(t, last(), "192.0.2.1 0s+100ms, next after 250ms by default: dial tcp 192.0.2.1:80: context canceled")
+		wantAttempts(t, last(), "192.0.2.1 0s+100ms, next after 250ms by default: dial tcp4 192.0.2.1:80: context canceled")
 	})
 }
 

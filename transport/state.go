@@ -173,7 +173,7 @@ func (s *dialState) soFar(giveUp error) []hostwise.Attempt {
 	for i, a := range s.attempts {
 		if a.running {
 			a.Elapsed = now.Sub(s.start) - a.Start
-			a.Err = &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(a.Addr), Err: giveUp}
+			a.Err = &net.OpError{Op: "dial", Net: tcp(a.Addr.Addr()), Addr: net.TCPAddrFromAddrPort(a.Addr), Err: giveUp}
 		}
 		list[i] = a.Attempt
 	}

@@ -69,7 +69,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		breaker: newBreaker(opt.Breaker), outage: newOutage(opt.OnOutage), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		breaker: newBreaker(opt.Breaker), outage: newOutage(opt.OnOutage, opt.DisableOutageDetection), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
 	t.contacts.breaker = t.breaker

@@ -13,7 +13,6 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/failsafehttp"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
-	"github.com/gocolly/colly/v2"
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/hostwise-go/hostwise"
 )
@@ -69,36 +68,6 @@ func Example_failsafe() {
 	}
 	// Output:
 	// http://flaky.test/: 200 OK at the 2nd attempt
-	// http://gone.test/: dns_nxdomain at the 1st attempt
-	// http://down.test/: host_down at the 1st attempt
-}
-
-// Colly's Request.Retry neither counts nor waits. r.Ctx is shared by all pages
-// that are linked from one another, so a count in it needs the URL.
-func Example_colly() {
-	const tries = 3
-	c := colly.NewCollector()
-	c.WithTransport(newTransport()) // in a program: hostwisecolly.Attach(c, t)
-	c.OnError(func(r *colly.Response, err error) {
-		key := "tries of " + r.Request.URL.String()
-		n, _ := r.Ctx.GetAny(key).(int)
-		if n+1 == tries || !worthWaiting(context.Background(), err) {
-			print(r.Request.URL.String(), nil, err)
-			return
-		}
-		r.Ctx.Put(key, n+1)
-		time.Sleep(max(time.Millisecond<<n, time.Until(hostwise.RetryAt(err)))) // the limits on parallel requests do not count this
-		r.Request.Retry()
-	})
-	c.OnResponse(func(r *colly.Response) {
-		fmt.Printf("%s: %d at the 2nd attempt\n", r.Request.URL, r.StatusCode)
-	})
-
-	for _, url := range []string{"http://flaky.test/", "http://gone.test/", "http://down.test/"} {
-		c.Visit(url)
-	}
-	// Output:
-	// http://flaky.test/: 200 at the 2nd attempt
 	// http://gone.test/: dns_nxdomain at the 1st attempt
 	// http://down.test/: host_down at the 1st attempt
 }
