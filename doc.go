@@ -38,10 +38,9 @@
 // # Retries
 //
 // Of these packages only the adapter for Colly retries, on request. A policy
-// of yours asks Retryable whether the same
-// request may do better later, and RetryAt before which time it cannot: until
-// then a host in its cool-down is not tried, and the failure of a name is
-// answered from the cache.
+// of yours asks Retryable whether the same request may do better later, and
+// RetryAt before which time it cannot: until then a host in its cool-down is
+// not tried, and the failure of a name is answered from the cache.
 //
 //	if hostwise.Retryable(err) && time.Until(hostwise.RetryAt(err)) < patience {
 //		again(max(backoff, time.Until(hostwise.RetryAt(err))))
