@@ -85,11 +85,11 @@ var errChangedMind = errors.New("the caller has changed its mind")
 // where nothing else ends the request.
 const (
 	short         = 400 * time.Millisecond
-	clientTimeout = 600 * time.Millisecond
+	clientTimeout = 2 * time.Second
 	patience      = 20 * time.Second
 )
 
-func TestScenarios(t *testing.T) { runScenarios(t, allScenarios(), 24) }
+func TestScenarios(t *testing.T) { runScenarios(t, allScenarios(), 16) }
 
 // runScenarios runs each row in three ways, so many at once: they mostly wait,
 // and t.Parallel would allow too few.
