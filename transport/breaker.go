@@ -142,9 +142,9 @@ func (b *breaker) refuses(host string, now time.Time) *hostwise.HostDownError {
 	return b.refuse(s.hosts[key], host, now)
 }
 
-// failures is the number of a host's failures in a row.
-func (b *breaker) failures(host string) int {
-	key, s := b.of(host)
+// failures is the number of a host's failures in a row; key and s are what of
+// says of it.
+func (b *breaker) failures(key string, s *breakerShard) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if h := s.hosts[key]; h != nil {
@@ -173,10 +173,16 @@ func (b *breaker) refuse(h *hostBreaker, host string, now time.Time) *hostwise.H
 // whether that tripped the breaker, or kept it open. run is the number of the
 // run of failures that this one is part of, for undo; 0: of none.
 func (b *breaker) failure(host string, now time.Time, err error, took time.Duration, answered bool, p *permit, run uint64) (tripped bool) {
+	key, s := b.of(host)
+	return b.charge(key, s, now, err, took, answered, p, run)
+}
+
+// charge is failure for a host of which of says key and s: it calls no function
+// of the user's.
+func (b *breaker) charge(key string, s *breakerShard, now time.Time, err error, took time.Duration, answered bool, p *permit, run uint64) (tripped bool) {
 	if b.opt.Disable {
 		return false
 	}
-	key, s := b.of(host)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := b.entry(s, key, answered, now)

@@ -382,7 +382,7 @@ func TestBreaker_TableIsBounded(t *testing.T) {
 	}
 	known := 0
 	for i := failing - maxBreakers/2; i < failing; i++ {
-		known += b.failures(fmt.Sprintf("h%d.test:443", i))
+		known += b.failures(b.of(fmt.Sprintf("h%d.test:443", i)))
 	}
 	if known != maxBreakers/2 {
 		t.Errorf("of the latest %d failures %d are known", maxBreakers/2, known)
@@ -394,7 +394,7 @@ func TestBreaker_TableIsBounded(t *testing.T) {
 		t.Errorf("%d entries, %d hosts down, want %d", size, down, maxBreakers)
 	}
 	for i := range tripped {
-		if got := b.failures(fmt.Sprintf("down%d.test:443", i)); got != 0 {
+		if got := b.failures(b.of(fmt.Sprintf("down%d.test:443", i))); got != 0 {
 			t.Fatalf("a host is known that went down before %d others", failing)
 		}
 	}
@@ -428,7 +428,7 @@ func TestBreaker_PermitCountsOnce(t *testing.T) {
 		b.success(host, p)
 		b.release(p)
 		b.up()
-		if b.fail(true, p); b.failures(host) != 1 {
+		if b.fail(true, p); b.failures(b.of(host)) != 1 {
 			t.Error("a failure after the success is not a new one")
 		}
 	})

@@ -72,6 +72,7 @@ const (
 	maxFailures          = 1000
 	defaultCooldown      = 30 * time.Second
 	defaultMaxCooldown   = time.Hour
+	longestCooldown      = 100 * 365 * 24 * time.Hour // for ever: twice that is still a Duration
 )
 
 // setDefaults sets every field; negative numbers of failures remain.
@@ -97,7 +98,8 @@ func (o *BreakerOptions) setDefaults() error {
 			o.FirstFailures = min(o.FirstFailures, o.Failures)
 		}
 	}
-	o.Cooldown = first(o.Cooldown, defaultCooldown)
+	o.Cooldown = min(first(o.Cooldown, defaultCooldown), longestCooldown)
+	o.MaxCooldown = min(o.MaxCooldown, longestCooldown)
 	switch {
 	case o.MaxCooldown < 0:
 		o.MaxCooldown = o.Cooldown

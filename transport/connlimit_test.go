@@ -174,10 +174,10 @@ func TestConnLimit_EvictedConnectionIsNoDialSpent(t *testing.T) {
 		j := &journey{Context: t.Context(), key: host, conns: l.connLimit}
 		for range 10 {
 			j.gotConn(httptrace.GotConnInfo{Conn: gone, Reused: true})
-			if !j.mayRepeat() {
+			if !j.mayRepeat(http.MethodPost, errGaveUp) {
 				t.Error("the request may not be repeated")
 			}
-			if j.mayRepeat() { // or it would dial a dead host for ever
+			if j.mayRepeat(http.MethodPost, errGaveUp) { // or it would dial a dead host for ever
 				t.Error("the request may be repeated twice for one connection")
 			}
 			if err := j.begin(&dialState{}); err != nil {
@@ -186,7 +186,7 @@ func TestConnLimit_EvictedConnectionIsNoDialSpent(t *testing.T) {
 		}
 		for range maxDialsPerRequest {
 			j.gotConn(httptrace.GotConnInfo{Conn: fresh})
-			if j.mayRepeat() {
+			if j.mayRepeat(http.MethodPost, errGaveUp) {
 				t.Error("a request over a good connection may be repeated")
 			}
 			if err := j.begin(&dialState{}); err != nil {

@@ -49,7 +49,7 @@ func (c *contacts) enter(ctx context.Context, d *dial) error {
 		if c.breaker.opt.Disable || most < 0 || d.t.history.Reached(d.key) {
 			return nil
 		}
-		most -= c.breaker.failures(d.key)
+		most -= c.breaker.failures(c.breaker.of(d.key))
 		c.mu.Lock()
 		x := c.get(d.key)
 		later, ok := x.mayDial(most, now)

@@ -51,20 +51,20 @@
 //
 // When this machine's own network is down, no host is to blame. It is
 // suspected to be when 32 different hosts have failed one after the other:
-// charged to the host, or for want of a nameserver's answer or of a route.
-// Each must have been begun after the last success, and 8 of them must have
-// been reached before and been without a failure then (half of all, where
-// fewer than 16 were reached), since the end of a crawl may be made of dead
-// hosts alone; in a Transport that nobody has ever answered, any will do, at 8
-// addresses or more. One failure for want of a route is enough when there is
-// no default route any more.
+// charged to the host, but for refusals, which take a network, or for want of
+// a nameserver's answer or of a route. Each must have been begun after the last
+// success, and 8 of them must have been reached before and been without a
+// failure then (half of all, where fewer than 16 were reached), since the end of
+// a crawl may be made of dead hosts alone; in a Transport that nobody has ever
+// answered, any will do, at 8 addresses or more. One failure for want of a route
+// is enough when there is no default route any more.
 //
 // Then what the breakers were charged with since the last success is taken
 // back, and nobody is charged until the end, nor for what was begun before it.
-// About ten dials a second are let through, most of them to hosts that were
-// reached before, with 2 s to connect. The others fail at once with a
-// hostwise.ConnectError of Kind hostwise.LocalOutage or, with
-// Options.WaitOnOutage, wait. Requests on connections that are there pass. The
+// About ten dials a second are let through, with 2 s to connect: five to hosts
+// that were reached before and have not failed since, four to those that have,
+// two to others. The rest fail at once with a hostwise.ConnectError of Kind
+// hostwise.LocalOutage or, with Options.WaitOnOutage, wait. Requests on connections that are there pass. The
 // first success that was begun since ends it, and the Resolver, if it has a
 // method ForgetFailures, is told to forget them. So does a minute in which no
 // host that was reached before was tried in vain: then there is no telling.

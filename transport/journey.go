@@ -101,14 +101,17 @@ func (j *journey) wroteRequest(i httptrace.WroteRequestInfo) {
 }
 
 // mayRepeat reports whether an attempt at the request failed before anything was
-// sent, only because its connection had been closed to make room for others.
-// net/http takes care of that for HTTP/1 alone.
-func (j *journey) mayRepeat() bool {
+// sent, only because its connection had been closed to make room for others:
+// net/http takes care of that for HTTP/1 alone. Or it failed with err because
+// the connection was still being taken from a request that has given up, and may
+// be sent twice.
+func (j *journey) mayRepeat(method string, err error) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	evicted := j.evicted
 	j.evicted = false // once for each
-	return evicted && j.Err() == nil && !j.gaveUp
+	foreign := errors.Is(err, errGaveUp) && (method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions)
+	return (evicted || foreign) && j.Err() == nil && !j.gaveUp
 }
 
 // rewind gives r its body from the beginning, if that is possible.
@@ -192,11 +195,16 @@ func (j *journey) begun() (_ context.Context, _ context.CancelCauseFunc, giveUp 
 	left := time.Until(deadline)
 	lead := min(max(leastLead, left/leadShare), left/2)
 	return ctx, cancel, time.AfterFunc(left-lead, func() {
-		j.mu.Lock()
-		j.gaveUp = true
-		j.mu.Unlock()
+		j.giveUp()
 		cancel(errGaveUp)
 	})
+}
+
+// giveUp notes that the time is up.
+func (j *journey) giveUp() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.gaveUp = true
 }
 
 // A snapshot is how far a journey had come when it ended.

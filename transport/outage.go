@@ -28,18 +28,21 @@ const (
 )
 
 // A canary is a dial that tells whether the network is back. A host that has
-// been reached before is a good one; others may be dead in any case, and tell
-// little, but they may be all that is left.
+// been reached before, and has not failed since the last success, is a good one;
+// one that has, or was a canary in this outage, may be dead by itself. Others may
+// never have lived, and tell little, but they may be all that is left. No kind
+// takes the turn of another.
 type canary uint8
 
 const (
-	canaryKnown canary = iota
+	canaryGood canary = iota
+	canaryTried
 	canaryOther
 	noCanary
 )
 
 // canaryEvery is the time between two canaries: ten a second, all in all.
-var canaryEvery = [...]time.Duration{canaryKnown: time.Second / 8, canaryOther: time.Second / 2}
+var canaryEvery = [...]time.Duration{canaryGood: time.Second / 5, canaryTried: time.Second / 4, canaryOther: time.Second / 2}
 
 // An OutageChange says that the local network has come under the suspicion of
 // being down, or no longer is: Options.OnOutage.
@@ -75,12 +78,12 @@ type outage struct {
 	heard bool                // anybody has ever answered, in whatever way
 	proof time.Time           // when the suspicion was last confirmed
 	ended time.Time           // of the last outage
-	next  [2]time.Time
+	next  [noCanary]time.Time
 	over  chan struct{} // closed at the end of the outage
 
 	// A token each, for the one of those who wait that is to be the next
 	// canary.
-	turn [2]chan struct{}
+	turn [noCanary]chan struct{}
 
 	changes changes[OutageChange]
 }
@@ -170,6 +173,7 @@ func (t *Transport) failure(key string, err error, p *permit, began time.Time, t
 		return
 	}
 	noRoute := silence && t.routes.none()
+	account, shard := t.breaker.of(key) // which may call the user, under no lock
 	now, tripped := time.Now(), false
 	reached := t.history.Reached(key)
 	o := t.outage
@@ -177,11 +181,16 @@ func (t *Transport) failure(key string, err error, p *permit, began time.Time, t
 	switch {
 	case o.down.Load() || began.Before(o.ended):
 		charged = false
+		if o.down.Load() {
+			o.tried(key)
+		}
 	default:
-		o.add(key, err, began, now, reached && t.breaker.failures(key) == 0)
+		if !isRefused(err) { // which takes a network, unlike all other failures
+			o.add(key, err, began, now, reached && t.breaker.failures(account, shard) == 0)
+		}
 		o.heard = o.heard || charged && !isSilence(err)
 		if charged {
-			tripped = t.breaker.failure(key, now, err, took, reached, p, o.run)
+			tripped = t.breaker.charge(account, shard, now, err, took, reached, p, o.run)
 		}
 		if !o.off && (noRoute && (t.routes.had.Load() || !o.heard) || o.suspects(t)) {
 			o.declare(t, now)
@@ -206,7 +215,7 @@ func (o *outage) add(key string, err error, began, now time.Time, known bool) {
 	if o.count > 0 && now.Sub(o.since) > outageWindow || len(o.hosts) >= maxRun {
 		o.clear()
 	}
-	host := key[:max(0, strings.LastIndexByte(key, ':'))]
+	host := hostOf(key)
 	s, again := o.hosts[host]
 	if !again {
 		s.known = known
@@ -227,6 +236,9 @@ func (o *outage) add(key string, err error, began, now time.Time, known bool) {
 	}
 	o.hosts[host] = s
 }
+
+// hostOf is the host of a host:port.
+func hostOf(key string) string { return key[:max(0, strings.LastIndexByte(key, ':'))] }
 
 // clear begins another run. o.mu is held.
 func (o *outage) clear() {
@@ -259,22 +271,43 @@ func (o *outage) declare(t *Transport, now time.Time) {
 		o.since = now
 	}
 	t.addresses.forgetSince(o.since)
-	o.proof, o.next, o.over = now, [2]time.Time{}, make(chan struct{})
+	o.proof, o.next, o.over = now, [noCanary]time.Time{}, make(chan struct{})
 	o.outages.Add(1)
 	o.down.Store(true)
 	o.changes.add(OutageChange{Down: true, Since: o.since, Hosts: o.count, Undone: undone})
 }
 
-// confirm notes that a canary has failed as was to be expected.
+// tried notes that key is a good canary no more. o.mu is held.
+func (o *outage) tried(key string) {
+	if host := hostOf(key); len(o.hosts) < maxRun {
+		o.hosts[host] = o.hosts[host]
+	}
+}
+
+// confirm notes that a dial has failed as was to be expected.
 func (o *outage) confirm() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.proof = time.Now()
 }
 
+// kind is what a dial to key is good for as a canary.
+func (o *outage) kind(key string, reached bool) canary {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, tried := o.hosts[hostOf(key)]
+	switch {
+	case !reached:
+		return canaryOther
+	case tried:
+		return canaryTried
+	}
+	return canaryGood
+}
+
 // take asks to be a canary of a kind. If it is not to be, wait says when to
 // ask again; lapsed says that the suspicion is to be dropped.
-func (o *outage) take(kind canary) (wait time.Duration, lapsed bool) {
+func (o *outage) take(kind canary, key string) (wait time.Duration, lapsed bool) {
 	now := time.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -282,6 +315,7 @@ func (o *outage) take(kind canary) (wait time.Duration, lapsed bool) {
 		return wait, false
 	}
 	o.next[kind] = now.Add(canaryEvery[kind])
+	o.tried(key)
 	return 0, now.Sub(o.proof) > outageProof
 }
 
@@ -329,16 +363,13 @@ func (d *dial) pass(ctx context.Context) (err error) {
 		return nil
 	}
 	d.state.hold(since) // also as a canary: one that fails says no more
-	kind := canaryOther
-	if d.permit == nil && d.t.history.Reached(d.key) {
-		kind = canaryKnown
-	}
+	kind := o.kind(d.key, d.permit == nil && d.t.history.Reached(d.key))
 	wait, lapsed := time.Duration(0), false
 	if d.t.opt.WaitOnOutage {
 		if lapsed, err = d.await(ctx, kind, over); err != nil {
 			return err
 		}
-	} else if wait, lapsed = o.take(kind); wait > 0 {
+	} else if wait, lapsed = o.take(kind, d.key); wait > 0 {
 		o.refused.Add(1)
 		return &hostwise.ConnectError{Host: d.state.host, Proxy: d.state.proxy, Kind: hostwise.LocalOutage, Since: since, RetryAt: outageRetry(since)}
 	}
@@ -384,7 +415,7 @@ func (d *dial) await(ctx context.Context, kind canary, over <-chan struct{}) (la
 			continue
 		case <-due:
 			var wait time.Duration
-			if wait, lapsed = o.take(kind); wait > 0 {
+			if wait, lapsed = o.take(kind, d.key); wait > 0 {
 				due = time.After(wait)
 				continue
 			}
@@ -408,7 +439,8 @@ var errHeld = errors.New("the local network is suspected to be down")
 func (d *dial) again(ctx context.Context, err error) bool {
 	o := d.t.outage
 	down, silent := o.down.Load(), isSilence(err)
-	if down && silent && (d.canary == canaryKnown || hostwise.KindOf(err) == hostwise.LocalOutage) {
+	canary := d.canary != noCanary && d.t.history.Reached(d.key)
+	if down && silent && !isRefusal(err) && (canary || hostwise.KindOf(err) == hostwise.LocalOutage) {
 		o.confirm()
 	}
 	switch {
@@ -470,6 +502,12 @@ func isLocalSilence(err error) bool {
 		return silent && !e.Cached
 	}
 	return hostwise.KindOf(err) == hostwise.LocalOutage
+}
+
+// isRefused reports whether the host's system has refused the connection.
+func isRefused(err error) bool {
+	k := hostwise.KindOf(err)
+	return k == hostwise.ConnectRefused || k == hostwise.ConnectReset
 }
 
 // isSilence reports whether err is what a dial may fail with in an outage, and

@@ -246,7 +246,7 @@ func (d *dial) handle(ev *event) (*conn, error) {
 		}
 		return nil, nil
 	case ev.connected:
-		if took := d.state.connected(ev.attempt, now); !ev.repeated && took < longestRTT {
+		if took := d.state.connected(ev.attempt, ev.conn == nil, now); !ev.repeated && took < longestRTT {
 			d.t.history.Measured(ev.addr.Addr(), took, now)
 		}
 		d.connectDone(ev.addr, nil)

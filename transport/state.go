@@ -30,7 +30,7 @@ type dialState struct {
 	attempts  []attemptState
 	room      [1]attemptState // for the attempts of most dials
 	ready     time.Time       // when there was an address to try; zero: not yet
-	standing  time.Time       // when the first attempt had connected; zero: not yet
+	standing  time.Time       // when the first handshake began; zero: not yet
 	ended     time.Time       // when it was done
 	done      bool
 	err       error
@@ -95,12 +95,14 @@ func (s *dialState) started(a attemptState, now time.Time) int {
 }
 
 // connected notes that an attempt has connected, and returns how long it
-// took.
-func (s *dialState) connected(i int, now time.Time) time.Duration {
+// took. shakes says that a handshake follows.
+func (s *dialState) connected(i int, shakes bool, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attempts[i].Phase = hostwise.PhaseTLS
-	if s.standing.IsZero() {
+	if shakes {
+		s.attempts[i].Phase = hostwise.PhaseTLS
+	}
+	if shakes && s.standing.IsZero() {
 		s.standing = now
 	}
 	return now.Sub(s.start) - s.attempts[i].Start

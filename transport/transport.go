@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -167,7 +166,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err = t.inner.RoundTrip(r)
-	for err != nil && j.mayRepeat() {
+	for err != nil && j.mayRepeat(req.Method, err) {
 		r = r.WithContext(own) // a copy: net/http may not be done with the other
 		if !j.rewind(r) {
 			break
@@ -176,9 +175,10 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if giveUp != nil && !giveUp.Stop() && err == nil {
 		// The time was up just when the headers came, and the body is
-		// already cut off.
+		// cut off, or about to be.
 		resp.Body.Close()
-		err = context.Cause(own)
+		j.giveUp()
+		err = errGaveUp
 	}
 	if err != nil {
 		cancel(err)
