@@ -3,6 +3,7 @@ package hostwisecolly
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,12 +24,15 @@ type Prewarmed struct {
 	Err     error // why it has none; its hostwise.KindOf is BadURL for a bad URL
 }
 
+var errProxied = errors.New("hostwisecolly: not resolved: requests go through a proxy, which does that itself")
+
 // Prewarm resolves the names in urls, at most 64 at a time and each once, so
 // that the first requests to them find the answers. It makes no connection.
 // It returns a result for each distinct name in the order of their first
-// appearance, when all are done or ctx has ended.
+// appearance, when all are done or ctx has ended. Names whose requests go
+// through a proxy are not resolved, which Err says.
 func (h *Handle) Prewarm(ctx context.Context, urls []string) []Prewarmed {
-	seen := map[string]bool{}
+	seen := map[string]int{} // the name's place in results
 	var results []Prewarmed
 	for _, s := range urls {
 		p := Prewarmed{Host: s}
@@ -40,10 +44,15 @@ func (h *Handle) Prewarm(ctx context.Context, urls []string) []Prewarmed {
 			p.Err = &url.Error{Op: "parse", URL: s, Err: colly.ErrMissingURL}
 		default:
 			p.Host = strings.ToLower(u.Hostname())
+			if u.Scheme = cmp.Or(u.Scheme, "http"); !h.isDirect(u) {
+				p.Err = errProxied
+			}
 		}
-		if !seen[p.Host] {
-			seen[p.Host] = true
+		if i, ok := seen[p.Host]; !ok {
+			seen[p.Host] = len(results)
 			results = append(results, p)
+		} else if results[i].Err == errProxied {
+			results[i] = p // of another scheme, which may have no proxy
 		}
 	}
 	next := make(chan *Prewarmed)
@@ -100,11 +109,11 @@ func (h *Handle) PrefetchLinks(o *PrefetchOptions) {
 // of takes the links of c's pages.
 func (l *links) of(c *colly.Collector) {
 	c.OnHTML(l.o.Selector, func(e *colly.HTMLElement) {
-		if l.h.shell.Proxy != nil || c.MaxDepth > 0 && e.Request.Depth >= c.MaxDepth {
+		if c.MaxDepth > 0 && e.Request.Depth >= c.MaxDepth {
 			return
 		}
 		u, err := url.Parse(e.Request.AbsoluteURL(e.Attr("href")))
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == e.Request.URL.Hostname() || !allowed(c, u.Hostname()) {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == e.Request.URL.Hostname() || !allowed(c, u.Hostname()) || !l.h.isDirect(u) {
 			return
 		}
 		l.add(c.Context, u.Hostname())
