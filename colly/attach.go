@@ -42,8 +42,11 @@ type Handle struct {
 // Attach takes the place of c's transport, so it fails when there is one,
 // set by WithTransport, SetProxy or an earlier Attach: call SetProxy and
 // SetProxyFunc afterwards, give a transport of your own to transport.New as
-// its base, and use AttachClone for a clone. Attach before you register
-// callbacks; those of the Handle then come first where they must.
+// its base, and use AttachClone for a clone. It fails for http.DefaultClient,
+// too, which it would change for the whole program. Attach before you register
+// callbacks: those of the Handle then come first where they must. Retry works
+// with OnRequest callbacks registered before, but gives up a request that it
+// cannot tell from another one: of the same method, URL and Ctx.
 func Attach(c *colly.Collector, t *transport.Transport) (*Handle, error) {
 	if c == nil || t == nil {
 		return nil, errors.New("hostwisecolly: Attach needs a collector and a transport")
@@ -63,16 +66,16 @@ func Attach(c *colly.Collector, t *transport.Transport) (*Handle, error) {
 	h.shell = &http.Transport{Protocols: protocols, DialContext: h.dial}
 	h.shell.RegisterProtocol("http", roundTripper{h})
 	h.shell.RegisterProtocol("https", roundTripper{h})
-	h.shell.RegisterProtocol("file", roundTripper{h}) // which t has its base for
+	h.shell.RegisterProtocol("file", roundTripper{h}) // t hands it to its base
 	c.WithTransport(h.shell)
 	h.add(c)
 	return h, nil
 }
 
 // Transport is Attach as an option of colly.NewCollector. Each function in
-// setup is called with the Handle, to switch its features on. Where Attach
-// fails, which can only be for want of a t, all requests of the collector
-// fail with its error.
+// setup is called with the Handle, to switch its features on. If Attach fails,
+// for want of a t or because of an option before this one, all requests of the
+// collector fail with its error.
 func Transport(t *transport.Transport, setup ...func(*Handle)) colly.CollectorOption {
 	return func(c *colly.Collector) {
 		h, err := Attach(c, t)
@@ -100,7 +103,7 @@ func (f failing) RoundTrip(req *http.Request) (*http.Response, error) {
 // PrefetchLinks if it is switched on already, the others whenever they are. A
 // clone shares the HTTP client, and so is attached as it is; but Colly gives it
 // none of the callbacks, which the features are made of. It fails if clone uses
-// another HTTP transport than h's.
+// another HTTP transport than h's, or is attached already.
 func (h *Handle) AttachClone(clone *colly.Collector) error {
 	if clone == nil {
 		return errors.New("hostwisecolly: AttachClone needs a collector")

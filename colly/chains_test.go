@@ -162,7 +162,7 @@ func TestRetry_KnowsARequestWithoutHeaders(t *testing.T) {
 		w.host("a.test", "192.0.2.1")
 		w.serve("192.0.2.1:80", site.ServeHTTP)
 		w.h.Retry(&hostwisecolly.RetryOptions{MaxDelay: time.Second})
-		w.c.OnRequest(func(r *colly.Request) { r.Headers = &http.Header{} })
+		w.c.OnRequest(func(r *colly.Request) { *r.Headers = nil })
 		w.c.Visit("http://a.test/")
 		if s := w.h.Stats(); site.total() != 3 || s.Retries != 2 || s.GaveUp != 1 {
 			t.Errorf("%d requests, %+v, want 3", site.total(), s)
@@ -176,7 +176,7 @@ func TestRetry_SharedHeaders(t *testing.T) {
 		w.host("a.test", "192.0.2.1")
 		w.serve("192.0.2.1:80", func(rw http.ResponseWriter, r *http.Request) { breaksOff(rw) })
 		w.c.Async = true
-		w.h.Retry(nil)
+		w.h.Retry(&hostwisecolly.RetryOptions{Delay: 1}) // all at the same moment
 		shared := http.Header{"User-Agent": {"x"}, "Accept": {"*/*"}}
 		for i := range 50 {
 			w.c.Request("GET", fmt.Sprintf("http://a.test/%d", i), nil, nil, shared)

@@ -91,7 +91,8 @@ type PrefetchOptions struct {
 // there is a proxy, which resolves names itself. It ends with the collector's
 // Context and with Close. It is to be called once, before the OnHTML callbacks
 // that follow links: the first links of a page are visited before their names
-// are there, the others after.
+// are there, the others after. Colly's OnHTMLDetach ends it, too, when called
+// with the same selector.
 func (h *Handle) PrefetchLinks(o *PrefetchOptions) {
 	l := &links{h: h, seen: map[string]bool{}}
 	if o != nil {
@@ -147,7 +148,7 @@ const maxSeen = 8192
 func (l *links) add(ctx context.Context, host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.seen[host] {
+	if l.seen[host] || l.h.life.Err() != nil {
 		return
 	}
 	if len(l.queue) >= l.o.Queue {

@@ -37,15 +37,16 @@ type RetryOptions struct {
 
 	// GaveUp is OnError without the failures that are to be retried: it is
 	// called with the last failure of each request that has failed for good,
-	// after the collector's own OnError. Default: nothing.
+	// after the collector's own OnError, and with the HostDownError of a retry
+	// that SkipDeadHosts aborts. A page that came, and cannot be read as HTML
+	// or XML, is none. Default: nothing.
 	GaveUp func(r *colly.Response, err error)
 }
 
-// The longest of defaults: a breaker's first cool-down is 33 s at the most.
 const (
 	defaultRetries  = 2
 	defaultDelay    = time.Second
-	defaultMaxDelay = time.Minute
+	defaultMaxDelay = time.Minute // a breaker's first cool-down is 33 s at the most
 )
 
 func (o *RetryOptions) withDefaults() *RetryOptions {
@@ -61,8 +62,9 @@ func (o *RetryOptions) withDefaults() *RetryOptions {
 
 // Retry has requests sent again that failed in a way that may pass:
 // hostwise.Retryable. A POST or PATCH is one only if the server cannot have
-// seen it. An HTTP status is no failure in this sense. It replaces the
-// options set before.
+// seen it. After a redirect only GET, HEAD, OPTIONS and TRACE are sent again,
+// from the first URL on: the others have been answered. An HTTP status is no
+// failure in this sense. It replaces the options set before.
 //
 // The collector's OnError sees every failed attempt, as it always does; those
 // registered before the first request see it before the wait begins.
@@ -75,11 +77,17 @@ func (o *RetryOptions) withDefaults() *RetryOptions {
 // waits end and their requests have failed.
 //
 // The attempts are counted for each request, with a few bytes for each that
-// waits or is under way again. A retry is Colly's own Request.Retry: its
-// OnRequest callbacks run, MaxRequests counts it, and a body must be an
-// io.ReadSeeker; call that not as well in an OnError. robots.txt is asked for
-// again, too, within the time-out of the HTTP client. With CheckHead in a collector
-// that is not Async, Colly takes a page for lost whose HEAD had to be repeated.
+// is under way or waits. A retry is Colly's own Request.Retry, but with the
+// Cookie header that the request had: OnRequest callbacks run, MaxRequests
+// counts it, and a body must be an io.ReadSeeker. Do not call Request.Retry in
+// an OnError as well: that begins another request, with retries of its own.
+// robots.txt is asked for again, too, within the time-out of the HTTP client.
+// With CheckHead in a collector that is not Async, Colly takes a page for lost
+// whose HEAD had to be repeated.
+//
+// A retry that an OnRequest callback aborts has failed for good. Colly says
+// nothing of it where the collector is Async: GaveUp is then not called, and
+// Stats counts it when the garbage collector has its Request.
 func (h *Handle) Retry(o *RetryOptions) {
 	o = o.withDefaults()
 	h.mu.Lock()
