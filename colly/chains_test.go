@@ -285,6 +285,27 @@ func TestRetry_MalformedXML(t *testing.T) {
 	})
 }
 
+// A retry that finds its page in the cache is one, too.
+func TestRetry_FromTheCache(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var log requestLog
+		w.host("a.test", "192.0.2.1")
+		w.serve("192.0.2.1:80", func(rw http.ResponseWriter, r *http.Request) {
+			if log.add(r.URL.Path) == 1 {
+				breaksOff(rw)
+			}
+		})
+		w.h.Retry(nil)
+		w.c.CacheDir = t.TempDir()
+		other := w.c.Clone()
+		w.c.OnError(func(*colly.Response, error) { other.Visit("http://a.test/") })
+		w.c.Visit("http://a.test/")
+		if s := w.h.Stats(); len(log.lines) != 2 || s.Retries != 1 || s.Recovered != 1 || s.GaveUp != 0 || w.h.Held() != 0 {
+			t.Errorf("%d requests, %+v, want one page recovered; %d remembered", len(log.lines), s, w.h.Held())
+		}
+	})
+}
+
 // The proxy of the base, of which Colly knows nothing, resolves names, too.
 func TestAttach_ProxyOfTheBase(t *testing.T) {
 	inWorld(t, func(w *world) {
