@@ -51,7 +51,7 @@ func newChains() chains {
 
 // maxUnknown bounds the retries that nothing is recognized by: with OnRequest
 // callbacks before Attach's, which may change all there is.
-const maxUnknown = 1000
+const maxUnknown = 100
 
 // key is what a retry is known by: the map of its headers, unless a callback
 // may have replaced that.
