@@ -3,11 +3,9 @@ package hostwisecolly
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
-	"reflect"
 	"sync"
+	"weak"
 
 	"github.com/gocolly/colly/v2"
 	"github.com/hostwise-go/hostwise"
@@ -32,7 +30,7 @@ type Handle struct {
 	retry     *RetryOptions                                 // nil: off
 	skip      func(*colly.Request, *hostwise.HostDownError) // nil: off
 	links     *links                                        // nil: off
-	underWay  underWay
+	members   map[weak.Pointer[colly.Collector]]bool
 	chains    chains
 	stats     Stats
 }
@@ -44,17 +42,20 @@ type Handle struct {
 // Attach takes the place of c's transport, so it fails when there is one,
 // set by WithTransport, SetProxy or an earlier Attach: call SetProxy and
 // SetProxyFunc afterwards, give a transport of your own to transport.New as
-// its base, and use AttachClone for a clone. Attach before you register
-// callbacks; those of the Handle then come first where they must.
+// its base, and use AttachClone for a clone. It fails for http.DefaultClient,
+// too, which it would change for the whole program. Attach before you register
+// callbacks: those of the Handle then come first where they must. Retry works
+// with OnRequest callbacks registered before, but gives up a request that it
+// cannot tell from another one: of the same method, URL and Ctx.
 func Attach(c *colly.Collector, t *transport.Transport) (*Handle, error) {
 	if c == nil || t == nil {
 		return nil, errors.New("hostwisecolly: Attach needs a collector and a transport")
 	}
 	h := &Handle{
 		transport: t, collector: c,
-		underWay: underWay{map[*url.URL]*colly.Request{}, map[*colly.Request]*url.URL{}},
-		chains:   chains{map[uintptr]*chain{}, map[*colly.Request]*chain{}},
-		stats:    Stats{Failures: map[hostwise.Kind]uint64{}},
+		members: map[weak.Pointer[colly.Collector]]bool{},
+		chains:  newChains(),
+		stats:   Stats{Failures: map[hostwise.Kind]uint64{}},
 	}
 	if err := h.keepsNothingFrom(c); err != nil {
 		return nil, err
@@ -65,16 +66,16 @@ func Attach(c *colly.Collector, t *transport.Transport) (*Handle, error) {
 	h.shell = &http.Transport{Protocols: protocols, DialContext: h.dial}
 	h.shell.RegisterProtocol("http", roundTripper{h})
 	h.shell.RegisterProtocol("https", roundTripper{h})
-	h.shell.RegisterProtocol("file", roundTripper{h}) // which t has its base for
+	h.shell.RegisterProtocol("file", roundTripper{h}) // t hands it to its base
 	c.WithTransport(h.shell)
 	h.add(c)
 	return h, nil
 }
 
 // Transport is Attach as an option of colly.NewCollector. Each function in
-// setup is called with the Handle, to switch its features on. Where Attach
-// fails, which can only be for want of a t, all requests of the collector
-// fail with its error.
+// setup is called with the Handle, to switch its features on. If Attach fails,
+// for want of a t or because of an option before this one, all requests of the
+// collector fail with its error.
 func Transport(t *transport.Transport, setup ...func(*Handle)) colly.CollectorOption {
 	return func(c *colly.Collector) {
 		h, err := Attach(c, t)
@@ -102,46 +103,49 @@ func (f failing) RoundTrip(req *http.Request) (*http.Response, error) {
 // PrefetchLinks if it is switched on already, the others whenever they are. A
 // clone shares the HTTP client, and so is attached as it is; but Colly gives it
 // none of the callbacks, which the features are made of. It fails if clone uses
-// another HTTP transport than h's.
+// another HTTP transport than h's, or is attached already.
 func (h *Handle) AttachClone(clone *colly.Collector) error {
 	if clone == nil {
 		return errors.New("hostwisecolly: AttachClone needs a collector")
 	}
-	shell := reflect.ValueOf(h.shell)
-	if t, ok := transportOf(clone); ok && (!t.IsValid() || t.Type() != shell.Type() || t.Pointer() != shell.Pointer()) {
+	if !h.mayServe(clone) {
 		return errors.New("hostwisecolly: AttachClone: this is not a clone of the collector attached, or WithTransport has taken the adapter out")
 	}
-	h.add(clone)
 	h.mu.Lock()
-	links := h.links
+	links, has := h.links, h.members[weak.Make(clone)]
 	h.mu.Unlock()
+	if has {
+		return errors.New("hostwisecolly: AttachClone: the collector is attached already")
+	}
+	h.add(clone)
 	if links != nil {
 		links.of(clone)
 	}
 	return nil
 }
 
-// add registers h's callbacks with c: this OnRequest is c's first, and what
-// it registers upon the first request c's last.
+// add registers h's callbacks with c: this OnRequest is c's first, if c has
+// none, and what it registers upon the first request c's last.
 func (h *Handle) add(c *colly.Collector) {
+	h.mu.Lock()
+	h.members[weak.Make(c)] = true
+	h.mu.Unlock()
+	late := hasOnRequest(c)
 	last := sync.OnceFunc(func() {
-		c.OnError(func(r *colly.Response, err error) {
-			h.ended(r.Request)
-			h.failed(c, r, err)
-		})
-		c.OnScraped(h.scraped)
+		c.OnError(func(r *colly.Response, err error) { h.failed(c, r, err) })
+		c.OnScraped(func(r *colly.Response) { h.scraped(id{c, r.Request.ID}) })
 	})
 	c.OnRequest(func(r *colly.Request) {
 		last()
-		again := h.adopt(r)
-		if h.skipDead(r) {
-			h.take(r)
-		} else if again {
-			h.count(func(s *Stats) { s.Retries++ })
+		i := id{c, r.ID}
+		h.adopt(i, r, late)
+		if down := h.skipDead(r); down != nil && h.take(i) != nil {
+			h.gaveUp(&colly.Response{Request: r, Ctx: r.Ctx}, down)
 		}
 	})
-	c.OnRequestHeaders(h.began)
-	c.OnResponseHeaders(func(r *colly.Response) { h.ended(r.Request) })
+	c.OnRequestHeaders(func(r *colly.Request) { h.began(id{c, r.ID}, r, late) })
+	c.OnResponseHeaders(func(r *colly.Response) { h.headersCame(id{c, r.Request.ID}, r.Request) })
+	c.OnResponse(func(r *colly.Response) { h.arrived(id{c, r.Request.ID}) })
 }
 
 // Close ends what h does in the background: waits of Retry, whose requests
@@ -165,39 +169,4 @@ func (h *Handle) start(f func()) bool {
 		h.wg.Go(f)
 	}
 	return !h.closed
-}
-
-// keepsNothingFrom returns an error if c has a transport, which Attach would
-// take out without a word.
-func (h *Handle) keepsNothingFrom(c *colly.Collector) error {
-	t, _ := transportOf(c)
-	switch {
-	case !t.IsValid() || t.Kind() == reflect.Pointer && t.IsNil():
-		return nil
-	case t.Type() != reflect.TypeFor[*http.Transport]():
-		return fmt.Errorf("hostwisecolly: Attach would take out the collector's transport, a %v; WithTransport(nil) does so on purpose", t.Type())
-	case t.Elem().FieldByName("DialContext").Pointer() == reflect.ValueOf(h.dial).Pointer():
-		return errors.New("hostwisecolly: the collector is attached already; for a clone use AttachClone")
-	case !t.Elem().FieldByName("Proxy").IsNil():
-		return errors.New("hostwisecolly: Attach would take out the collector's proxy; call SetProxy and SetProxyFunc after it")
-	}
-	return errors.New("hostwisecolly: Attach would take out the collector's *http.Transport; give it to transport.New as the base, and call WithTransport(nil) before Attach")
-}
-
-// transportOf looks at the transport of c's HTTP client, which Colly does not
-// show: the zero Value if it has none. ok is false if Colly has changed.
-func transportOf(c *colly.Collector) (t reflect.Value, ok bool) {
-	v := reflect.ValueOf(c)
-	for _, name := range []string{"backend", "Client", "Transport"} {
-		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return reflect.Value{}, false
-		}
-		if v = v.Elem().FieldByName(name); !v.IsValid() {
-			return reflect.Value{}, false
-		}
-	}
-	if v.Kind() != reflect.Interface {
-		return reflect.Value{}, false
-	}
-	return v.Elem(), true
 }

@@ -41,11 +41,15 @@
 // it one, whose Proxy and DisableKeepAlives the adapter obeys. The proxy is
 // chosen once for each round trip, and its URL is in Request.ProxyURL, which
 // Colly alone fills in only for a client without a time-out. Errors name it,
-// and its failures are charged to it.
+// and its failures are charged to it. The Proxy of the Transport's base, which
+// by default goes by the environment, is used where Colly has none. Names whose
+// requests go through a proxy are not resolved ahead, and SkipDeadHosts leaves
+// them alone: for that the base's Proxy is asked more than once, Colly's never.
 //
 // # Files
 //
-// A crawl of file:// URLs needs the handler where it was, with the base:
+// A crawl of file:// URLs needs the handler where it was, with the base; other
+// schemes than http, https and file are not supported:
 //
 //	base := &http.Transport{}
 //	base.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
@@ -60,7 +64,12 @@
 // # What it does not do
 //
 // SetClient, WithTransport and Appengine, called after Attach, take the
-// adapter out again; called before, they and a proxy set before are an error
-// of Attach. It retries no HTTP status. It keeps no queue, and no record of what was
-// visited: those are Colly's.
+// adapter out again. A transport or a proxy set before is an error of Attach;
+// a client set before is kept. An https request with the headers
+// Connection: Upgrade and Upgrade: websocket is one that net/http does not let
+// out of the shell: its connection is dialed by the Transport, but the base's
+// TLSClientConfig, the breaker, Retry and Stats know nothing of it.
+// CloseIdleConnections of Colly's HTTP client closes none: call that of the
+// Transport. It retries no HTTP status. It keeps no queue, and no record of
+// what was visited: those are Colly's.
 package hostwisecolly

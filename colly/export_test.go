@@ -4,5 +4,5 @@ package hostwisecolly
 func (h *Handle) Held() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.chains.expected) + len(h.chains.underWay) + len(h.underWay.requests) + len(h.underWay.urls)
+	return len(h.chains.expected) + len(h.chains.underWay) + len(h.chains.sent)
 }

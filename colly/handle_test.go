@@ -32,6 +32,7 @@ func TestAttach_RefusesWhatItCannotKeep(t *testing.T) {
 			{"an adapter with a proxy", "for a clone use AttachClone", func(c *colly.Collector) { w.attach(c); c.SetProxy("http://proxy.test") }},
 			{"nothing", "", func(*colly.Collector) {}},
 			{"nothing any more", "", func(c *colly.Collector) { c.WithTransport(failing{}); c.WithTransport(nil) }},
+			{"everybody's client", "http.DefaultClient", func(c *colly.Collector) { c.SetClient(http.DefaultClient) }},
 			{"another client", "", func(c *colly.Collector) { c.SetClient(&http.Client{}) }},
 		} {
 			c := colly.NewCollector()

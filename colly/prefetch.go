@@ -3,6 +3,7 @@ package hostwisecolly
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,12 +24,15 @@ type Prewarmed struct {
 	Err     error // why it has none; its hostwise.KindOf is BadURL for a bad URL
 }
 
+var errProxied = errors.New("hostwisecolly: not resolved: requests go through a proxy, which does that itself")
+
 // Prewarm resolves the names in urls, at most 64 at a time and each once, so
 // that the first requests to them find the answers. It makes no connection.
 // It returns a result for each distinct name in the order of their first
-// appearance, when all are done or ctx has ended.
+// appearance, when all are done or ctx has ended. Names whose requests go
+// through a proxy are not resolved, which Err says.
 func (h *Handle) Prewarm(ctx context.Context, urls []string) []Prewarmed {
-	seen := map[string]bool{}
+	seen := map[string]int{} // the name's place in results
 	var results []Prewarmed
 	for _, s := range urls {
 		p := Prewarmed{Host: s}
@@ -40,10 +44,15 @@ func (h *Handle) Prewarm(ctx context.Context, urls []string) []Prewarmed {
 			p.Err = &url.Error{Op: "parse", URL: s, Err: colly.ErrMissingURL}
 		default:
 			p.Host = strings.ToLower(u.Hostname())
+			if u.Scheme = cmp.Or(u.Scheme, "http"); !h.isDirect(u) {
+				p.Err = errProxied
+			}
 		}
-		if !seen[p.Host] {
-			seen[p.Host] = true
+		if i, ok := seen[p.Host]; !ok {
+			seen[p.Host] = len(results)
 			results = append(results, p)
+		} else if results[i].Err == errProxied {
+			results[i] = p // of another scheme, which may have no proxy
 		}
 	}
 	next := make(chan *Prewarmed)
@@ -82,7 +91,8 @@ type PrefetchOptions struct {
 // there is a proxy, which resolves names itself. It ends with the collector's
 // Context and with Close. It is to be called once, before the OnHTML callbacks
 // that follow links: the first links of a page are visited before their names
-// are there, the others after.
+// are there, the others after. Colly's OnHTMLDetach ends it, too, when called
+// with the same selector.
 func (h *Handle) PrefetchLinks(o *PrefetchOptions) {
 	l := &links{h: h, seen: map[string]bool{}}
 	if o != nil {
@@ -100,11 +110,11 @@ func (h *Handle) PrefetchLinks(o *PrefetchOptions) {
 // of takes the links of c's pages.
 func (l *links) of(c *colly.Collector) {
 	c.OnHTML(l.o.Selector, func(e *colly.HTMLElement) {
-		if l.h.shell.Proxy != nil || c.MaxDepth > 0 && e.Request.Depth >= c.MaxDepth {
+		if c.MaxDepth > 0 && e.Request.Depth >= c.MaxDepth {
 			return
 		}
 		u, err := url.Parse(e.Request.AbsoluteURL(e.Attr("href")))
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == e.Request.URL.Hostname() || !allowed(c, u.Hostname()) {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == e.Request.URL.Hostname() || !allowed(c, u.Hostname()) || !l.h.isDirect(u) {
 			return
 		}
 		l.add(c.Context, u.Hostname())
@@ -138,7 +148,7 @@ const maxSeen = 8192
 func (l *links) add(ctx context.Context, host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.seen[host] {
+	if l.seen[host] || l.h.life.Err() != nil {
 		return
 	}
 	if len(l.queue) >= l.o.Queue {

@@ -211,6 +211,9 @@ func TestPrefetchLinks_Ends(t *testing.T) {
 				if d := time.Since(start); d != 0 {
 					t.Errorf("it took %v to end", d)
 				}
+				if s := w.h.Stats(); s.Prefetched != 2 {
+					t.Errorf("%d names are done with after Close, want those of the two workers", s.Prefetched)
+				}
 				if got := len(w.asked()); got != 3 {
 					t.Errorf("%d names asked for, want page.test and those of the two workers", got)
 				}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
-	"reflect"
+	"net/url"
 	"slices"
 	"time"
 
@@ -37,15 +37,16 @@ type RetryOptions struct {
 
 	// GaveUp is OnError without the failures that are to be retried: it is
 	// called with the last failure of each request that has failed for good,
-	// after the collector's own OnError. Default: nothing.
+	// after the collector's own OnError, and with the HostDownError of a retry
+	// that SkipDeadHosts aborts. A page that came, and cannot be read as HTML
+	// or XML, is none. Default: nothing.
 	GaveUp func(r *colly.Response, err error)
 }
 
-// The longest of defaults: a breaker's first cool-down is 33 s at the most.
 const (
 	defaultRetries  = 2
 	defaultDelay    = time.Second
-	defaultMaxDelay = time.Minute
+	defaultMaxDelay = time.Minute // a breaker's first cool-down is 33 s at the most
 )
 
 func (o *RetryOptions) withDefaults() *RetryOptions {
@@ -61,8 +62,9 @@ func (o *RetryOptions) withDefaults() *RetryOptions {
 
 // Retry has requests sent again that failed in a way that may pass:
 // hostwise.Retryable. A POST or PATCH is one only if the server cannot have
-// seen it. An HTTP status is no failure in this sense. It replaces the
-// options set before.
+// seen it. After a redirect only GET, HEAD, OPTIONS and TRACE are sent again,
+// from the first URL on: the others have been answered. An HTTP status is no
+// failure in this sense. It replaces the options set before.
 //
 // The collector's OnError sees every failed attempt, as it always does; those
 // registered before the first request see it before the wait begins.
@@ -75,11 +77,17 @@ func (o *RetryOptions) withDefaults() *RetryOptions {
 // waits end and their requests have failed.
 //
 // The attempts are counted for each request, with a few bytes for each that
-// waits or is under way again. A retry is Colly's own Request.Retry: its
-// OnRequest callbacks run, MaxRequests counts it, and a body must be an
-// io.ReadSeeker; call that not as well in an OnError. robots.txt is asked for
-// again, too, within the time-out of the HTTP client. With CheckHead in a collector
-// that is not Async, Colly takes a page for lost whose HEAD had to be repeated.
+// is under way or waits. A retry is Colly's own Request.Retry, but with the
+// Cookie header that the request had: OnRequest callbacks run, MaxRequests
+// counts it, and a body must be an io.ReadSeeker. Do not call Request.Retry in
+// an OnError as well: that begins another request, with retries of its own.
+// robots.txt is asked for again, too, within the time-out of the HTTP client.
+// With CheckHead in a collector that is not Async, Colly takes a page for lost
+// whose HEAD had to be repeated.
+//
+// A retry that an OnRequest callback aborts has failed for good. Colly says
+// nothing of it where the collector is Async: GaveUp is then not called, and
+// Stats counts it when the garbage collector has its Request.
 func (h *Handle) Retry(o *RetryOptions) {
 	o = o.withDefaults()
 	h.mu.Lock()
@@ -89,18 +97,51 @@ func (h *Handle) Retry(o *RetryOptions) {
 
 // failed is the last of the collector's callbacks for a failure.
 func (h *Handle) failed(collector *colly.Collector, r *colly.Response, err error) {
+	i := id{collector, r.Request.ID}
+	if h.hasArrived(i) {
+		return // the page is there, and cannot be read as HTML or XML: OnScraped comes next
+	}
+	c := h.take(i)
 	h.mu.Lock()
 	o := h.retry
 	h.mu.Unlock()
-	c := cmp.Or(h.take(r.Request), &chain{})
-	if o.allows(c, r.Request.Method, err) && h.sleep(collector.Context, o.wait(c, err)) && (!isHostDown(err) || h.isUp(collector.Context, o, r.Request)) {
-		c.headers = *r.Request.Headers
-		h.expect(c)
-		if r.Request.Retry() == nil || !h.unexpect(c) {
-			return // it is on its way, or was
-		}
+	if c == nil || !c.isLike(r.Request) || !o.allows(c, c.method, err) || !h.sleep(collector.Context, o.wait(c, err)) ||
+		isHostDown(err) && !h.isUp(collector.Context, o, c.url) || !h.again(collector, r.Request, c) {
+		h.gaveUp(r, err)
 	}
-	h.count(func(s *Stats) { s.GaveUp++ })
+}
+
+// again sends r once more. It reports whether that is or was on its way.
+func (h *Handle) again(collector *colly.Collector, r *colly.Request, c *chain) bool {
+	// What Retry changes, and what a redirect has changed, is r's. The map of
+	// the headers may be one that the program uses for other requests.
+	url, headers := r.URL, r.Headers
+	own := c.headers.Clone()
+	if own == nil {
+		own = http.Header{}
+	}
+	r.URL, r.Headers = c.url, &own
+	if !h.expect(c, r) {
+		r.URL, r.Headers = url, headers
+		return false
+	}
+	err := r.Retry()
+	r.URL, r.Headers = url, headers
+	if err == nil && collector.Async {
+		return true
+	}
+	if h.unexpect(c) {
+		return err == nil
+	}
+	// It has ended. If no callback was told, one has aborted it.
+	return h.take(c.id) == nil
+}
+
+func (h *Handle) gaveUp(r *colly.Response, err error) {
+	h.mu.Lock()
+	h.stats.GaveUp++
+	o := h.retry
+	h.mu.Unlock()
 	if o != nil && o.GaveUp != nil {
 		o.GaveUp(r, err)
 	}
@@ -131,6 +172,8 @@ func (o *RetryOptions) allows(c *chain, method string, err error) bool {
 	switch {
 	case o == nil || !hostwise.Retryable(err) || time.Until(hostwise.RetryAt(err)) > o.MaxDelay:
 		return false
+	case c.hops > 1 && !isSafe(method): // the first hop has seen it, and answered
+		return false
 	case isHostDown(err):
 		return c.waits < o.Max
 	}
@@ -157,9 +200,14 @@ func (o *RetryOptions) backoff(tries int) time.Duration {
 	return d - rand.N(d/2+1)
 }
 
+// isSafe goes by RFC 9110, section 9.2.1.
+func isSafe(method string) bool {
+	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace}, method)
+}
+
 // isIdempotent goes by RFC 9110, section 9.2.2.
 func isIdempotent(method string) bool {
-	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete}, method)
+	return isSafe(method) || method == http.MethodPut || method == http.MethodDelete
 }
 
 // neverArrived reports whether the server has not seen the request.
@@ -180,10 +228,10 @@ func isHostDown(err error) bool {
 // isUp waits while the host's probe is under way, or has just failed: of those
 // who wait for a host, one is let through to it at first. It returns false when
 // that takes MaxDelay again.
-func (h *Handle) isUp(ctx context.Context, o *RetryOptions, r *colly.Request) bool {
+func (h *Handle) isUp(ctx context.Context, o *RetryOptions, u *url.URL) bool {
 	end := time.Now().Add(o.MaxDelay)
-	for h.shell.Proxy == nil {
-		down := h.transport.HostDown(failure.HostPort(r.URL))
+	for h.isDirect(u) {
+		down := h.transport.HostDown(failure.HostPort(u))
 		if down == nil {
 			break
 		}
@@ -205,86 +253,4 @@ func (h *Handle) sleep(ctx context.Context, d time.Duration) bool {
 	case <-h.life.Done():
 	}
 	return false
-}
-
-// A chain is a request and its retries. Colly makes a new Request of each,
-// and lets nothing pass from one to the next but what a page's links inherit,
-// too, and the map of the headers.
-type chain struct {
-	tries   int // that failed
-	waits   int // for a host that was down
-	headers http.Header
-}
-
-// chains holds those that have been tried before.
-type chains struct {
-	expected map[uintptr]*chain        // given to Colly, by the map of their headers
-	underWay map[*colly.Request]*chain // known by their new Request
-}
-
-// maxChains bounds each of the two, for the few that Colly loses: it has no
-// callback for a page in an unknown character set.
-const maxChains = 65536
-
-func put[K comparable](m map[K]*chain, k K, c *chain) {
-	for old := range m {
-		if len(m) < maxChains {
-			break
-		}
-		delete(m, old)
-	}
-	m[k] = c
-}
-
-func (c *chain) key() uintptr { return reflect.ValueOf(c.headers).Pointer() }
-
-// expect says that a retry is about to be given to Colly.
-func (h *Handle) expect(c *chain) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	put(h.chains.expected, c.key(), c)
-}
-
-// unexpect takes that back, and reports whether Colly had not yet begun.
-func (h *Handle) unexpect(c *chain) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.chains.expected[c.key()] != c {
-		return false
-	}
-	delete(h.chains.expected, c.key())
-	return true
-}
-
-// adopt reports whether r is a retry.
-func (h *Handle) adopt(r *colly.Request) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.chains.expected) == 0 {
-		return false
-	}
-	key := reflect.ValueOf(*r.Headers).Pointer()
-	c := h.chains.expected[key]
-	if c == nil {
-		return false
-	}
-	delete(h.chains.expected, key)
-	put(h.chains.underWay, r, c)
-	return true
-}
-
-// take returns the chain of r, which has ended; nil if r was no retry.
-func (h *Handle) take(r *colly.Request) *chain {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c := h.chains.underWay[r]
-	delete(h.chains.underWay, r)
-	return c
-}
-
-// scraped is the last of the collector's callbacks for a page.
-func (h *Handle) scraped(r *colly.Response) {
-	if h.take(r.Request) != nil {
-		h.count(func(s *Stats) { s.Recovered++ })
-	}
 }

@@ -23,8 +23,8 @@ func (rt roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (h *Handle) roundTrip(req *http.Request) (*http.Response, error) {
 	r := req
-	if proxy := h.shell.Proxy; proxy != nil {
-		r = r.WithContext(transport.WithProxy(r.Context(), h.naming(proxy, req)))
+	if proxy := h.proxy(h.tripped(req)); proxy != nil {
+		r = r.WithContext(transport.WithProxy(r.Context(), proxy))
 	}
 	if h.shell.DisableKeepAlives {
 		if r == req {
@@ -61,52 +61,34 @@ func (h *Handle) dial(ctx context.Context, network, address string) (net.Conn, e
 	return h.transport.DialContext(ctx, network, address)
 }
 
-// underWay holds the requests that an http.Client has, so that the round trip
-// can tell them their proxy. Colly has the name from the context of its own
-// request, but an http.Client with a time-out works on a copy.
-type underWay struct {
-	requests map[*url.URL]*colly.Request // by the URL of the first hop, which the copy shares
-	urls     map[*colly.Request]*url.URL // the way back: a redirect changes the Request's
-}
-
-// began notes a request that is about to be sent.
-func (h *Handle) began(r *colly.Request) {
-	if h.shell.Proxy == nil {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.underWay.requests[r.URL] = r
-	h.underWay.urls[r] = r.URL
-}
-
-// ended forgets a request that has its response headers, or never will.
-func (h *Handle) ended(r *colly.Request) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if u := h.underWay.urls[r]; u != nil {
-		delete(h.underWay.requests, u)
-		delete(h.underWay.urls, r)
-	}
-}
-
-// naming returns proxy, which also tells the page that req is for.
-func (h *Handle) naming(proxy func(*http.Request) (*url.URL, error), req *http.Request) func(*http.Request) (*url.URL, error) {
-	first := req
-	for first.Response != nil && first.Response.Request != nil {
-		first = first.Response.Request
-	}
-	h.mu.Lock()
-	page := h.underWay.requests[first.URL]
-	h.mu.Unlock()
+// proxy returns how a round trip chooses its proxy, which also tells page, if
+// there is one: Colly has the name from the context of its own request, but an
+// http.Client with a time-out works on a copy. It is nil where the Transport
+// may do so itself.
+func (h *Handle) proxy(page *colly.Request) func(*http.Request) (*url.URL, error) {
+	choose := h.shell.Proxy
 	if page == nil {
-		return proxy
+		return choose
+	}
+	if choose == nil {
+		choose = h.transport.Proxy
 	}
 	return func(r *http.Request) (*url.URL, error) {
-		u, err := proxy(r)
+		u, err := choose(r)
 		if u != nil {
 			page.ProxyURL = u.String()
 		}
 		return u, err
 	}
+}
+
+// isDirect reports whether a request for u would go to its host, not to a
+// proxy, which resolves names itself and has its own account of the host. A
+// switcher given to Colly is not asked.
+func (h *Handle) isDirect(u *url.URL) bool {
+	if h.shell.Proxy != nil {
+		return false
+	}
+	proxy, err := h.transport.Proxy(&http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}})
+	return proxy == nil && err == nil
 }

@@ -10,8 +10,10 @@ import (
 // or wait for one of its delays, whose host is down: the Transport would not
 // try them before down.RetryAt. To Colly an aborted request is neither a
 // response nor an error, so f is told of each, from the goroutine of the
-// request; it may be nil. A retry is aborted, too. Requests through a proxy are
-// not looked at.
+// request; it may be nil. A retry is aborted, too, and has failed for good:
+// RetryOptions.GaveUp is told as well. Requests through a proxy are not looked
+// at. A collector that obeys robots.txt asks for it before: where it has none of
+// the host, Visit fails with the HostDownError, and nothing is skipped.
 //
 // The collector's other OnRequest callbacks still run, with r.IsAbort() true.
 // To Colly the page has been visited: to come back to it, call r.Retry later, or
@@ -25,20 +27,20 @@ func (h *Handle) SkipDeadHosts(f func(r *colly.Request, down *hostwise.HostDownE
 	h.skip = f
 }
 
-// skipDead reports whether it has aborted r.
-func (h *Handle) skipDead(r *colly.Request) bool {
+// skipDead aborts r if its host is down, and returns why; nil if it is not.
+func (h *Handle) skipDead(r *colly.Request) *hostwise.HostDownError {
 	h.mu.Lock()
 	f := h.skip
 	h.mu.Unlock()
-	if f == nil || h.shell.Proxy != nil {
-		return false
+	if f == nil || !h.isDirect(r.URL) {
+		return nil
 	}
 	down := h.transport.HostDown(failure.HostPort(r.URL))
 	if down == nil {
-		return false
+		return nil
 	}
 	r.Abort()
 	h.count(func(s *Stats) { s.Skipped++ })
 	f(r, down)
-	return true
+	return down
 }

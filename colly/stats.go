@@ -14,9 +14,11 @@ type Stats struct {
 	Responses uint64                   // of these, with response headers
 	Failures  map[hostwise.Kind]uint64 // the others, by Kind
 
+	// When nothing waits or is under way, Retries and GaveUp are together the
+	// failures that OnError was called for, but for pages that came.
 	Retries   uint64 // requests sent again by Retry, which are not aborted in OnRequest
 	Recovered uint64 // pages that came after one retry or several
-	GaveUp    uint64 // requests that ended in OnError and were not sent again
+	GaveUp    uint64 // requests that failed and were not sent again
 	Skipped   uint64 // requests aborted by SkipDeadHosts
 
 	Prefetched      uint64 // names looked up by PrefetchLinks

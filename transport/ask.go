@@ -2,7 +2,9 @@ package transport
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -23,6 +25,16 @@ func (t *Transport) HostDown(hostPort string) *hostwise.HostDownError {
 		return h.refusal(hostPort, time.Now())
 	}
 	return nil
+}
+
+// Proxy returns the proxy that base's Proxy chooses for a request: nil if it
+// is to go to its host. It asks that function once more, which a switcher of
+// proxies counts. It does not look at WithProxy.
+func (t *Transport) Proxy(req *http.Request) (*url.URL, error) {
+	if t.proxy == nil {
+		return nil, nil
+	}
+	return t.proxy(req)
 }
 
 // Lookup resolves host as a dial would: by the same Resolver, and only the

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -38,6 +40,33 @@ func TestHostDown_IsTheAnswerOfTheNextRequest(t *testing.T) {
 			if down := w.tr.HostDown(hostPort); down != nil {
 				t.Errorf("after the cool-down: %v", down)
 			}
+		}
+	})
+}
+
+// Proxy is base's, whatever the context of the request says.
+func TestProxy_IsThatOfTheBase(t *testing.T) {
+	proxy := &url.URL{Scheme: "http", Host: "proxy.test"}
+	inWorld(t, &http.Transport{Proxy: func(r *http.Request) (*url.URL, error) {
+		if r.URL.Host == "direct.test" {
+			return nil, nil
+		}
+		return proxy, nil
+	}}, transport.Options{}, func(w *world) {
+		ctx := transport.WithProxy(context.Background(), http.ProxyURL(&url.URL{Scheme: "http", Host: "other.test"}))
+		for target, want := range map[string]*url.URL{"http://a.test/": proxy, "http://direct.test/": nil} {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := w.tr.Proxy(req); got != want || err != nil {
+				t.Errorf("Proxy(%s) = %v, %v, want %v", target, got, err, want)
+			}
+		}
+	})
+	inWorld(t, &http.Transport{}, transport.Options{}, func(w *world) {
+		if got, err := w.tr.Proxy(&http.Request{URL: proxy}); got != nil || err != nil {
+			t.Errorf("without a Proxy: %v, %v", got, err)
 		}
 	})
 }
