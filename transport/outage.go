@@ -279,8 +279,9 @@ func (o *outage) declare(t *Transport, now time.Time) {
 
 // tried notes that key is a good canary no more. o.mu is held.
 func (o *outage) tried(key string) {
-	if host := hostOf(key); len(o.hosts) < maxRun {
-		o.hosts[host] = o.hosts[host]
+	host := hostOf(key)
+	if _, ok := o.hosts[host]; !ok && len(o.hosts) < maxRun {
+		o.hosts[host] = standing{}
 	}
 }
 
