@@ -137,9 +137,20 @@ func (b *breaker) refuses(host string, now time.Time) *hostwise.HostDownError {
 		return nil
 	}
 	key, s := b.of(host)
+	_, down := b.look(key, s, host, now)
+	return down
+}
+
+// look is refuses for a host of which of says key and s; and if it is not
+// refused, the number of its failures in a row.
+func (b *breaker) look(key string, s *breakerShard, host string, now time.Time) (failures int, down *hostwise.HostDownError) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return b.refuse(s.hosts[key], host, now)
+	h := s.hosts[key]
+	if down := b.refuse(h, host, now); down != nil || h == nil {
+		return 0, down
+	}
+	return h.failures, nil
 }
 
 // failures is the number of a host's failures in a row; key and s are what of

@@ -40,19 +40,27 @@ func (c *contacts) enter(ctx context.Context, d *dial) error {
 	if d.permit != nil {
 		return nil
 	}
+	if c.breaker.opt.Disable {
+		return nil
+	}
+	key, shard := c.breaker.of(d.key)
 	for {
 		now := time.Now()
-		if down := c.breaker.refuses(d.key, now); down != nil {
-			return down
-		}
 		most := c.breaker.limit(false)
-		if c.breaker.opt.Disable || most < 0 || d.t.history.Reached(d.key) {
+		if most < 0 || d.t.history.Reached(d.key) {
+			if _, down := c.breaker.look(key, shard, d.key, now); down != nil {
+				return down
+			}
 			return nil
 		}
-		most -= c.breaker.failures(c.breaker.of(d.key))
 		c.mu.Lock()
+		failures, down := c.breaker.look(key, shard, d.key, now) // a dial that has left was charged before
+		if down != nil {
+			c.mu.Unlock()
+			return down
+		}
 		x := c.get(d.key)
-		later, ok := x.mayDial(most, now)
+		later, ok := x.mayDial(most-failures, now)
 		if ok {
 			x.dials = append(x.dials, now)
 			d.contact, d.contacted = x, now

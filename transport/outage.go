@@ -400,6 +400,9 @@ func (d *dial) asOutage(err error) error {
 		return err
 	}
 	c.Kind, c.Since, c.RetryAt = hostwise.LocalOutage, since, outageRetry(since)
+	if c.Err == nil && !d.deadline.IsZero() && !time.Now().Before(d.deadline) { // the attempt has seen it first
+		c.Err = context.DeadlineExceeded
+	}
 	return c
 }
 
