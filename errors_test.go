@@ -329,6 +329,19 @@ func TestTypes_AreLogValuers(t *testing.T) {
 	}
 }
 
+func TestLogValue_SaysWhatThePhasesTook(t *testing.T) {
+	e := &hostwise.ConnectError{Host: "a.test:443", Kind: hostwise.ConnectTimeout, Elapsed: hostwise.Elapsed{Resolve: time.Millisecond, Connect: time.Second}}
+	for _, a := range e.LogValue().Group() {
+		if a.Key == "elapsed" {
+			if got, want := a.Value.String(), "resolve 1ms, connect 1s"; got != want {
+				t.Errorf("elapsed = %q, want %q", got, want)
+			}
+			return
+		}
+	}
+	t.Errorf("%v has no elapsed", e.LogValue())
+}
+
 func TestKindOf_PhaseOf_Retryable(t *testing.T) {
 	_, parse := url.Parse(fmt.Sprintf("http://%s/", "a b"))
 	inner := &hostwise.DNSError{Kind: hostwise.DNSNXDomain}

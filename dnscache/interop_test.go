@@ -286,8 +286,12 @@ func testIdleConnection(t *testing.T, p product, srv *recursor) {
 		if fastest > 30*time.Millisecond {
 			t.Errorf("%s: the fastest of %d lookups took %v: a delayed acknowledgement?", f.name, lookups, fastest)
 		}
-		if n := w.dials.Load(); n > lookups/2 { // unbound at times resets one
-			t.Errorf("%s: %d connections for %d queries, want %d at most", f.name, n, 2*lookups, lookups/2)
+		most := int32(2)
+		if p.command == "unbound" && strings.HasPrefix(f.name, "HTTPS") { // it resets a connection at times, for other clients, too
+			most = lookups / 2
+		}
+		if n := w.dials.Load(); n > most {
+			t.Errorf("%s: %d connections for %d queries, want %d at most", f.name, n, 2*lookups, most)
 		}
 		again = append(again, func() {
 			w.awaitEnd(t, f)

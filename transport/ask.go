@@ -15,7 +15,8 @@ import (
 // moment, without one: for those who would rather do something else first. It
 // is nil for a host that is not down, and when the next request is the one to
 // find out. Asking costs a map look-up, begins no probe and is not counted in
-// Stats. It says nothing of requests through a proxy.
+// Stats. It says nothing of requests through a proxy, of addresses that do not
+// answer for any name, which only a dial gets to know, or of outages.
 func (t *Transport) HostDown(hostPort string) *hostwise.HostDownError {
 	hostPort = strings.ToLower(hostPort)
 	key, s := t.breaker.of(hostPort)

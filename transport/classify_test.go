@@ -9,9 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hostwise-go/hostwise"
 )
@@ -174,5 +176,20 @@ func TestAsDNSError(t *testing.T) {
 	}
 	if got := asDNSError("a.test", nil); got != nil {
 		t.Errorf("asDNSError(nil) = %v", got)
+	}
+}
+
+// A connection without TLS that comes too late has shaken no hands.
+func TestDialState_PlainConnectionHasNoTLSPhase(t *testing.T) {
+	now := time.Now()
+	s := &dialState{host: "a.test:80", start: now}
+	s.wait()
+	i := s.started(attemptState{Attempt: hostwise.Attempt{Addr: netip.MustParseAddrPort("192.0.2.1:80")}}, now)
+	s.connected(i, false, now)
+	if err := s.interrupted(context.DeadlineExceeded); hostwise.PhaseOf(err) != hostwise.PhaseConnect {
+		t.Errorf("%v, in phase %s", err, hostwise.PhaseOf(err))
+	}
+	if e, _ := s.elapsed(); e.TLS != 0 {
+		t.Errorf("elapsed: %v", e)
 	}
 }

@@ -23,8 +23,8 @@
 // Then one request finds out whether the host is back, and if not, the next
 // cool-down is twice as long. A host:port that has never answered is dialled
 // by two requests at a time, by three from the second second on, while the
-// others wait for the verdict. A host that is down costs a table entry of a
-// kilobyte, one that has failed once a third of that, and others nothing;
+// others wait for the verdict. A host that is down costs a table entry of half
+// a kilobyte, one that has failed once a third of a kilobyte, and others nothing;
 // there are 65,536 entries at most, and when they are used up, the host whose
 // last failure is the oldest is forgotten, those that are not down before the
 // others.

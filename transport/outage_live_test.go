@@ -65,11 +65,11 @@ func TestOutage_ARefusalConfirmsNothing(t *testing.T) {
 		l.tr.outage.mu.Lock()
 		l.tr.outage.next[canaryGood] = time.Now().Add(time.Second)
 		l.tr.outage.mu.Unlock()
-		if got := hostwise.KindOf(l.dial(45)); got != hostwise.LocalOutage && got != "" {
-			t.Errorf("%s", got)
+		if got := hostwise.KindOf(l.dial(35)); got != hostwise.LocalOutage {
+			t.Errorf("%s, want it refused", got)
 		}
 		l.tr.outage.mu.Lock()
-		_, failed := l.tr.outage.hosts["h45.test"]
+		_, failed := l.tr.outage.hosts["h35.test"]
 		l.tr.outage.mu.Unlock()
 		if failed {
 			t.Error("a host that was not tried has failed")

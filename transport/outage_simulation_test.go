@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -280,7 +279,7 @@ func TestSimulation_TailOfDeadHosts(t *testing.T) {
 
 func skipSlow(t *testing.T) {
 	t.Helper()
-	if info, ok := debug.ReadBuildInfo(); testing.Short() || ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+	if testing.Short() || withRaceDetector() {
 		t.Skip("tens of thousands of requests, which take too long with the race detector")
 	}
 }

@@ -75,7 +75,7 @@ func (s *breakerShard) appendSnapshot(b []byte, now time.Time) []byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(h.key)))
 		b = append(append(b, h.key...), flags)
 		b = binary.BigEndian.AppendUint32(b, uint32(min(h.failures, math.MaxInt32)))
-		b = binary.BigEndian.AppendUint64(b, uint64(h.cooldown.Milliseconds()))
+		b = binary.BigEndian.AppendUint64(b, uint64((h.cooldown + time.Millisecond - 1).Milliseconds())) // none is 0
 		b = binary.BigEndian.AppendUint64(b, uint64(h.took.Milliseconds()))
 		var asked pause
 		if h.pause != nil {
