@@ -225,7 +225,7 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 			d.settle(err)
 		}
 		if !d.again(ctx, err) {
-			err = d.asOutage(err)
+			err = d.asOutage(ctx, err)
 			break
 		}
 		d = d.anew()

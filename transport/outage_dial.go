@@ -72,11 +72,15 @@ func outageRetry(since time.Time) time.Time {
 }
 
 // asOutage makes the error of a canary that had no time for more what it is.
-func (d *dial) asOutage(err error) error {
+func (d *dial) asOutage(ctx context.Context, err error) error {
 	c, ok := err.(*hostwise.ConnectError)
 	since, over := d.t.outage.suspicion()
 	if !ok || d.canary == noCanary || over == nil || !c.Kind.Timeout() || isRefusal(err) {
 		return err
+	}
+	if ctxErr := failure.Context(ctx); errors.Is(ctxErr, context.Canceled) { // at the same moment
+		c.Kind, c.Err = hostwise.Canceled, ctxErr
+		return c
 	}
 	c.Kind, c.Since, c.RetryAt = hostwise.LocalOutage, since, outageRetry(since)
 	if c.Err == nil && !d.deadline.IsZero() && !time.Now().Before(d.deadline) { // the attempt has seen it first

@@ -192,7 +192,7 @@ func TestOutage_WaitingEnds(t *testing.T) {
 		defer stop()
 		wg.Go(func() { late = l.dialAt(deadline, 35, 80) })
 		wg.Go(func() { client = get(&http.Client{Transport: l.tr, Timeout: time.Second}, "http://"+l.name(36)) })
-		time.AfterFunc(2*time.Second, cancel)
+		time.AfterFunc(1500*time.Millisecond, cancel) // not when a canary has had its time
 		wg.Go(func() { cancelled = l.dialAt(ctx, 37, 80) })
 		wg.Go(func() { closed = l.dial(38) })
 		time.Sleep(3 * time.Second)
