@@ -362,11 +362,14 @@ func (e *RequestError) phase() Phase     { return e.Phase }
 func (e *RequestError) elapsed() Elapsed { return e.Elapsed }
 
 func (e *RequestError) Error() string {
-	op := "request to "
-	if e.Phase == PhaseBody {
-		op = "reading the body from "
+	op := "request to " + e.Host
+	switch {
+	case e.Host == "": // the URL has none
+		op = "request"
+	case e.Phase == PhaseBody:
+		op = "reading the body from " + e.Host
 	}
-	return op + e.Host + at(e.Addr) + ": " + text(e.Kind, e.Err) + suffix(e.Kind, e.Err)
+	return op + at(e.Addr) + ": " + text(e.Kind, e.Err) + suffix(e.Kind, e.Err)
 }
 
 // Timeout implements net.Error.
@@ -444,7 +447,8 @@ func (e *HostDownError) LogValue() slog.Value {
 type DeniedError struct {
 	Host string     // host:port of the request's URL
 	Addr netip.Addr // the refused address; zero when no address was looked at
-	Rule string     // the rule that refused it, such as "private-use (RFC 1918)"
+	Rule string     // the rule that refused it, such as "private use (RFC 1918)"
+	Err  error      // what the program's own rule said; may be nil
 }
 
 func (e *DeniedError) kind() Kind       { return PolicyDenied }
@@ -457,6 +461,9 @@ func (e *DeniedError) Error() string {
 	}
 	return fmt.Sprintf("dial %s: address %s denied: %s", e.Host, e.Addr, e.Rule)
 }
+
+// Unwrap returns Err.
+func (e *DeniedError) Unwrap() error { return e.Err }
 
 // Timeout implements net.Error: false.
 func (e *DeniedError) Timeout() bool { return false }

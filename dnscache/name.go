@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"github.com/hostwise-go/hostwise/internal/failure"
 )
 
 // family is an address family; the values index the two halves of an entry.
@@ -87,7 +89,7 @@ func normalize(host string) (name, fault string) {
 	if label == 0 {
 		return "", "empty label"
 	}
-	if isNumber(name[strings.LastIndexByte(name, '.')+1:]) {
+	if failure.EndsInNumber(name) {
 		return "", "last label is a number, but the whole is not an IP address"
 	}
 	if upper {
@@ -116,21 +118,6 @@ const (
 
 func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
-}
-
-// isNumber reports whether inet_aton(3) would read the label as a number.
-func isNumber(label string) bool {
-	digits, hex := label, false
-	if len(label) >= 2 && label[0] == '0' && label[1]|0x20 == 'x' {
-		digits, hex = label[2:], true
-	}
-	for i := 0; i < len(digits); i++ {
-		c := digits[i]
-		if isDigit := '0' <= c && c <= '9'; !isDigit && !(hex && 'a' <= c|0x20 && c|0x20 <= 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 // parseLiteral returns the address that host is, if it is one.

@@ -69,17 +69,6 @@ func TestNormalize_DoesNotAllocateForTheUsualName(t *testing.T) {
 	}
 }
 
-func TestIsNumber(t *testing.T) {
-	for label, want := range map[string]bool{
-		"0": true, "127": true, "0177": true, "0x7f": true, "0X7F": true, "0x": true, "08": true,
-		"a": false, "1a": false, "0y7f": false, "0x7g": false, "x7f": false, "1-2": false, "-1": false,
-	} {
-		if got := isNumber(label); got != want {
-			t.Errorf("isNumber(%q) = %v, want %v", label, got, want)
-		}
-	}
-}
-
 func TestParseLiteral(t *testing.T) {
 	for host, want := range map[string]string{
 		"192.0.2.1": "192.0.2.1", "2001:DB8::1": "2001:db8::1", "::1": "::1", "fe80::1%eth0": "fe80::1%eth0", "::ffff:192.0.2.1": "::ffff:192.0.2.1",

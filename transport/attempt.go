@@ -90,13 +90,22 @@ func tcp(a netip.Addr) string {
 // itself, as package net's does, without a timer that cancels the context.
 func (t *Transport) keepsDeadline() bool { return t.routes != nil }
 
-// until is a context with a deadline for those who look at it.
+// until is a context with a deadline for those who look at it, and with the
+// host for the guard of the socket.
 type until struct {
 	context.Context
 	deadline time.Time
+	host     string
 }
 
 func (c *until) Deadline() (time.Time, bool) { return c.deadline, true }
+
+func (c *until) Value(key any) any {
+	if key == (guardedKey{}) {
+		return c.host
+	}
+	return c.Context.Value(key)
+}
 
 // soonestRepetition is the time before which no SYN is sent again, however
 // the system is tuned: Linux's minimum for data.

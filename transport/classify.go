@@ -142,7 +142,10 @@ func connectKind(err error) hostwise.Kind {
 	if k, local := failure.Local(err); local {
 		return k
 	}
+	var denied *hostwise.DeniedError
 	switch {
+	case errors.As(err, &denied):
+		return hostwise.PolicyDenied
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return hostwise.ConnectRefused
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNABORTED):

@@ -29,6 +29,9 @@ func (t *Transport) DialContext(ctx context.Context, network, address string) (n
 		return nil, &hostwise.ConnectError{Host: address, Kind: contextKind(err, hostwise.Deadline), Err: err}
 	}
 	key := strings.ToLower(address)
+	if denied := t.guard.deniesPort(key); denied != nil {
+		return nil, denied
+	}
 	permit, down := t.breaker.allow(key, time.Now())
 	if down != nil {
 		return nil, down

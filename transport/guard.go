@@ -1,58 +1,188 @@
 package transport
 
-import "net/netip"
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"syscall"
+	"unsafe"
 
-// A special range of addresses that is not on the public Internet.
-type special struct {
-	prefix netip.Prefix
-	rule   string
+	"github.com/hostwise-go/hostwise"
+)
+
+// GuardOptions says, beside Options.PublicOnly, where requests may lead. What
+// it forbids ends with a hostwise.DeniedError that names the rule.
+//
+// The addresses of a host are decided upon each time that it is dialled,
+// before the race, so that a forbidden one does not hide an allowed one; and
+// once more when the socket is about to connect, unless the base transport
+// brings a DialContext of its own. An address inside another (IPv4-mapped and
+// -compatible, SIIT, NAT64's well-known prefix, 6to4, Teredo) must be allowed as
+// well. Addresses with a zone and the unspecified ones, which lead to this
+// machine, are always refused. While a rule for addresses is set, requests that
+// a proxy would carry are refused, since the proxy resolves the name, and so are
+// schemes other than http and https.
+type GuardOptions struct {
+	// Allow exempts addresses from PublicOnly.
+	Allow []netip.Prefix
+
+	// Deny refuses addresses, also those that Allow has.
+	Deny []netip.Prefix
+
+	// Ports are the only ports that may be connected to, on the hosts of
+	// URLs, also through a proxy. Default: all.
+	Ports []uint16
+
+	// Check decides last, on an address that all other rules allow: its
+	// error refuses it, and is DeniedError.Err. host is the host:port of the
+	// URL. It is called from many goroutines at once, before the race and
+	// again before connecting, and must not block. An address over which it
+	// panics is refused. Default: nothing is refused.
+	Check func(host string, addr netip.AddrPort) error
 }
 
-// specials are the IANA special-purpose address registries (IPv4 and IPv6,
-// as of 2025-10), as far as they are not globally reachable, and the ranges
-// inside 2000::/3 that embed other addresses.
-var specials = []special{
-	{netip.MustParsePrefix("0.0.0.0/8"), "this network (RFC 791)"},
-	{netip.MustParsePrefix("10.0.0.0/8"), "private use (RFC 1918)"},
-	{netip.MustParsePrefix("100.64.0.0/10"), "shared address space (RFC 6598)"},
-	{netip.MustParsePrefix("127.0.0.0/8"), "loopback (RFC 1122)"},
-	{netip.MustParsePrefix("168.63.129.16/32"), "cloud metadata (Azure)"},
-	{netip.MustParsePrefix("169.254.0.0/16"), "link local (RFC 3927)"},
-	{netip.MustParsePrefix("172.16.0.0/12"), "private use (RFC 1918)"},
-	{netip.MustParsePrefix("192.0.0.0/24"), "IETF protocol assignments (RFC 6890)"},
-	{netip.MustParsePrefix("192.0.2.0/24"), "documentation (RFC 5737)"},
-	{netip.MustParsePrefix("192.88.99.0/24"), "6to4 relay anycast (RFC 7526)"},
-	{netip.MustParsePrefix("192.168.0.0/16"), "private use (RFC 1918)"},
-	{netip.MustParsePrefix("198.18.0.0/15"), "benchmarking (RFC 2544)"},
-	{netip.MustParsePrefix("198.51.100.0/24"), "documentation (RFC 5737)"},
-	{netip.MustParsePrefix("203.0.113.0/24"), "documentation (RFC 5737)"},
-	{netip.MustParsePrefix("224.0.0.0/4"), "multicast (RFC 5771)"},
-	{netip.MustParsePrefix("240.0.0.0/4"), "reserved (RFC 1112)"},
-	{netip.MustParsePrefix("2001::/23"), "IETF protocol assignments, Teredo (RFC 2928, RFC 4380)"},
-	{netip.MustParsePrefix("2001:db8::/32"), "documentation (RFC 3849)"},
-	{netip.MustParsePrefix("2002::/16"), "6to4 (RFC 3056)"},
-	{netip.MustParsePrefix("3fff::/20"), "documentation (RFC 9637)"},
+// A guard decides where requests may lead.
+type guard struct {
+	publicOnly bool
+	GuardOptions
 }
 
-var globalUnicast = netip.MustParsePrefix("2000::/3") // RFC 4291, section 2.4
-
-// denies returns the rule that forbids connecting to a, or "".
-func (t *Transport) denies(a netip.Addr) string {
-	if !t.opt.PublicOnly {
-		return ""
-	}
-	if a.Zone() != "" {
-		return "address with a zone (RFC 4007)"
-	}
-	if a.Is6() && !globalUnicast.Contains(a) {
-		// Among them every way to embed an IPv4 address outside 2002::/16
-		// and 2001::/32: mapped, compatible, translated, NAT64.
-		return "not global unicast (RFC 4291)"
-	}
-	for _, s := range specials {
-		if s.prefix.Contains(a) {
-			return s.rule
+func newGuard(publicOnly bool, o GuardOptions) (guard, error) {
+	o.Allow, o.Deny, o.Ports = slices.Clone(o.Allow), slices.Clone(o.Deny), slices.Clone(o.Ports)
+	for name, list := range map[string][]netip.Prefix{"Allow": o.Allow, "Deny": o.Deny} {
+		for _, p := range list {
+			switch {
+			case !p.IsValid():
+				return guard{}, fmt.Errorf("transport: Options.Guard.%s has an invalid prefix; make it with netip.ParsePrefix", name)
+			case p.Addr().Is4In6():
+				return guard{}, fmt.Errorf("transport: Options.Guard.%s has the prefix %v; write it as that of an IPv4 address", name, p)
+			}
 		}
 	}
-	return ""
+	if len(o.Allow) > 0 && !publicOnly {
+		return guard{}, fmt.Errorf("transport: Options.Guard.Allow exempts addresses from PublicOnly, which is not set; set it, or leave Allow out")
+	}
+	return guard{publicOnly, o}, nil
+}
+
+// decides reports whether there is a rule for addresses.
+func (g *guard) decides() bool { return g.publicOnly || len(g.Deny) > 0 || g.Check != nil }
+
+// denies returns the error for connecting to a for a host, or nil.
+func (g *guard) denies(host string, a netip.AddrPort) *hostwise.DeniedError {
+	if !g.decides() {
+		return nil
+	}
+	addr := a.Addr()
+	if addr.Zone() == "" { // else it would be lost
+		addr = addr.Unmap()
+	}
+	rule, err := g.rule(host, addr, a.Port())
+	for _, inner := range embedded(addr) {
+		if rule != "" {
+			break
+		}
+		if rule, err = g.rule(host, inner, a.Port()); rule != "" {
+			rule = fmt.Sprintf("%v inside it: %s", inner, rule)
+		}
+	}
+	if rule == "" {
+		return nil
+	}
+	return &hostwise.DeniedError{Host: host, Addr: a.Addr(), Rule: rule, Err: err}
+}
+
+// rule returns the rule that forbids an address as it stands, or "", and
+// Check's error, if it is that.
+func (g *guard) rule(host string, a netip.Addr, port uint16) (string, error) {
+	switch {
+	case a.Zone() != "":
+		return "address with a zone (RFC 4007)", nil
+	case !a.IsValid() || a.IsUnspecified():
+		return "unspecified address (RFC 1122, RFC 4291)", nil
+	}
+	for _, p := range g.Deny {
+		if p.Contains(a) {
+			return "Options.Guard.Deny: " + p.String(), nil
+		}
+	}
+	if g.publicOnly && !slices.ContainsFunc(g.Allow, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		if rule := specialRule(a); rule != "" {
+			return rule, nil
+		}
+	}
+	if g.Check == nil {
+		return "", nil
+	}
+	if err := g.check(host, netip.AddrPortFrom(a, port)); err != nil {
+		return "Options.Guard.Check: " + err.Error(), err
+	}
+	return "", nil
+}
+
+// check is Check, without its panics.
+func (g *guard) check(host string, a netip.AddrPort) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return g.Check(host, a)
+}
+
+// deniesPort returns the error for a host:port whose port is not among those
+// allowed, or nil.
+func (g *guard) deniesPort(hostPort string) *hostwise.DeniedError {
+	if len(g.Ports) == 0 {
+		return nil
+	}
+	_, service, _ := net.SplitHostPort(hostPort)
+	if port, err := strconv.ParseUint(service, 10, 16); err == nil && slices.Contains(g.Ports, uint16(port)) {
+		return nil
+	}
+	return &hostwise.DeniedError{Host: hostPort, Rule: "Options.Guard.Ports: port " + service + " is not among them"}
+}
+
+// newDialer returns what connects to an ip:port by this system's own means. With
+// rules for addresses, the socket's own address must pass them, whatever has
+// become of it since the dial decided.
+func (g *guard) newDialer() *net.Dialer {
+	d := &net.Dialer{KeepAlive: keepAlive}
+	if g.decides() {
+		d.ControlContext = func(ctx context.Context, _, address string, _ syscall.RawConn) error {
+			a, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return fmt.Errorf("transport: cannot guard the address %q: %w", address, err)
+			}
+			host, _ := ctx.Value(guardedKey{}).(string)
+			if denied := g.denies(host, a); denied != nil {
+				return denied
+			}
+			return nil
+		}
+	}
+	return d
+}
+
+// guardedKey is the context key of the host:port that an attempt to connect is for.
+type guardedKey struct{}
+
+// standardDial is that of http.DefaultTransport, unless it has been replaced
+// before this package began.
+var standardDial = func() dialFunc {
+	if d, ok := http.DefaultTransport.(*http.Transport); ok {
+		return d.DialContext
+	}
+	return nil
+}()
+
+// isStandard reports whether dial is standardDial: the same closure, not only
+// the method of another net.Dialer, which reflect cannot tell apart.
+func isStandard(dial dialFunc) bool {
+	closure := func(f *dialFunc) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(f)) }
+	return standardDial != nil && closure(&dial) == closure(&standardDial)
 }

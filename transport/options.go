@@ -30,8 +30,12 @@ type Options struct {
 	// PublicOnly refuses to connect to addresses that are not on the public
 	// Internet, whatever name or redirect led to them: DeniedError. It
 	// refuses every request that a proxy would carry, since the proxy
-	// resolves the name.
+	// resolves the name. Guard says what else is decided on, and how.
 	PublicOnly bool
+
+	// Guard has exceptions from PublicOnly, and further rules for addresses
+	// and ports. Default: none.
+	Guard GuardOptions
 
 	// DialTimeout bounds connecting to a host, all its addresses together,
 	// from the first attempt on. Neither resolving nor the TLS handshake

@@ -29,8 +29,8 @@ func (t *Transport) chooseProxy(j *journey, r *http.Request) (err error) {
 	if proxy == nil {
 		return nil
 	}
-	if j.proxy, err = proxy(r); err == nil && j.proxy != nil && t.opt.PublicOnly {
-		err = &hostwise.DeniedError{Host: j.key, Rule: "PublicOnly cannot vouch for a host that proxy " + j.proxy.Host + " resolves; do without one of the two"}
+	if j.proxy, err = proxy(r); err == nil && j.proxy != nil && t.guard.decides() {
+		err = &hostwise.DeniedError{Host: j.key, Rule: "PublicOnly and Guard cannot vouch for a host that proxy " + j.proxy.Host + " resolves; do without the proxy or the rules for addresses"}
 	}
 	return err
 }

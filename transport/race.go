@@ -204,7 +204,7 @@ func (d *dial) hedgeWinner(winner netip.Addr) netip.Addr {
 func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	if d.connecting.IsZero() {
 		d.connecting = now
-		d.connects = until{d.ctx, d.end()}
+		d.connects = until{d.ctx, d.end(), d.state.host}
 		if !d.deadline.IsZero() && d.deadline.Before(d.connects.deadline) {
 			d.connects.deadline = d.deadline
 		}
@@ -259,6 +259,7 @@ func (d *dial) handle(ev *event) (*conn, error) {
 		return ev.conn, nil
 	}
 	d.running--
+	errors.As(ev.err, &d.denied) // by the guard of the socket
 	if phase := d.state.failed(ev.attempt, ev.err, now); phase == hostwise.PhaseConnect {
 		d.connectDone(ev.addr, ev.err)
 	}
@@ -283,13 +284,13 @@ func (d *dial) answered(ev *event, now time.Time) {
 
 // allowed returns those of addrs that may be dialled.
 func (d *dial) allowed(addrs []netip.Addr) []netip.Addr {
-	if !d.t.opt.PublicOnly {
+	if !d.t.guard.decides() {
 		return addrs
 	}
 	var list []netip.Addr
 	for _, a := range addrs {
-		if rule := d.t.denies(a); rule != "" {
-			d.denied = &hostwise.DeniedError{Host: d.state.host, Addr: a, Rule: rule}
+		if denied := d.t.guard.denies(d.state.host, netip.AddrPortFrom(a, d.port)); denied != nil {
+			d.denied = denied
 			continue
 		}
 		list = append(list, a)
@@ -300,7 +301,7 @@ func (d *dial) allowed(addrs []netip.Addr) []netip.Addr {
 // failed is the error of a race without a winner.
 func (d *dial) failed() error {
 	d.announce()
-	if err := d.state.failure(); err != nil {
+	if err := d.state.failure(); err != nil && hostwise.KindOf(err) != hostwise.PolicyDenied {
 		return err
 	}
 	e := failure.Resolve(d.errs[0], d.errs[1])

@@ -62,6 +62,14 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		return s.Stop
 	}
 	d.state.resolve(nil)
+	if failure.EndsInNumber(d.host) { // package net would ask the nameservers or, with cgo, take it for an address
+		for f, left := range without {
+			if !left {
+				d.answered(&event{family: happyeyeballs.Family(f), err: errMisspelt(d.host)}, time.Now())
+			}
+		}
+		return func() {}
+	}
 	lookups, cancel := context.WithTimeout(withoutTrace{ctx}, d.t.opt.DialTimeout)
 	events := d.events
 	for f, left := range without {
@@ -74,6 +82,11 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		})
 	}
 	return cancel
+}
+
+// errMisspelt is the error for a host such as 127.1 or 0x7f.0.0.1.
+func errMisspelt(host string) error {
+	return &hostwise.DNSError{Host: host, Kind: hostwise.DNSBadName, Err: errors.New("last label is a number, but the whole is not an IP address")}
 }
 
 // cached takes in the answers that the cache has for all families, IPv6 first.
@@ -234,6 +247,8 @@ func (r *routes) defaultSource(f happyeyeballs.Family) (a netip.Addr) {
 	}
 	return a
 }
+
+var globalUnicast = netip.MustParsePrefix("2000::/3") // RFC 4291, section 2.4
 
 // source is the local address that connections to a would come from, and the
 // zero Addr if that is not to be known. What looks like the public Internet

@@ -259,7 +259,7 @@ func connectKinds(list []hostwise.Attempt) hostwise.Kind {
 	for _, k := range []hostwise.Kind{
 		hostwise.LocalFDs, hostwise.LocalPorts,
 		hostwise.ConnectRefused, hostwise.ConnectReset, hostwise.ConnectTimeout, hostwise.ConnectUnreachable,
-		hostwise.LocalDenied, hostwise.LocalOutage,
+		hostwise.LocalDenied, hostwise.LocalOutage, hostwise.PolicyDenied,
 	} {
 		if has[k] {
 			return k

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ import (
 // meant to be shared: what it learns about names and hosts serves all.
 type Transport struct {
 	opt       Options
+	guard     guard
 	original  http.RoundTripper // for schemes other than http and https
 	inner     *http.Transport   // keeps and uses the connections
 	proxy     func(*http.Request) (*url.URL, error)
@@ -66,14 +68,18 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	guard, err := newGuard(opt.PublicOnly, opt.Guard)
+	if err != nil {
+		return nil, err
+	}
 	t := &Transport{
-		opt: opt, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
+		opt: opt, guard: guard, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
 		breaker: newBreaker(opt.Breaker), outage: newOutage(opt.OnOutage, opt.DisableOutageDetection), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
 	t.contacts.breaker = t.breaker
-	if t.dial == nil {
-		t.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
+	if t.dial == nil || isStandard(t.dial) {
+		t.dial = t.guard.newDialer().DialContext
 	}
 	if t.system = usesRoutes(t.dial); t.system {
 		t.routes = &routes{}
@@ -110,10 +116,18 @@ func Wrap(c *http.Client, o *Options) (*Transport, error) {
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL != nil && req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		if t.guard.decides() {
+			closeBody(req)
+			return nil, &hostwise.DeniedError{Host: req.URL.Host, Rule: "scheme " + strconv.Quote(req.URL.Scheme) + ": the guard knows http and https only"}
+		}
 		return t.original.RoundTrip(req)
 	}
 	if req.URL == nil || req.URL.Host == "" || req.Header == nil {
-		return t.inner.RoundTrip(req) // net/http has the words
+		resp, err := t.inner.RoundTrip(req) // net/http has the words
+		if err != nil && req.URL != nil && req.URL.Host == "" {
+			err = &hostwise.RequestError{Kind: hostwise.BadURL, Err: err}
+		}
+		return resp, err
 	}
 	t.counters.requests.Add(1)
 	resp, err := t.roundTrip(req)
@@ -136,6 +150,10 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		closeBody(req)
 		return nil, &hostwise.RequestError{Host: key, Kind: contextKind(err, hostwise.Deadline), Err: err}
+	}
+	if denied := t.guard.deniesPort(key); denied != nil {
+		closeBody(req)
+		return nil, denied
 	}
 	permit, down := t.breaker.allow(key, time.Now())
 	if down != nil {
