@@ -73,6 +73,14 @@
 // net.Dialer, loopback addresses are neither held nor counted. See
 // Options.OnOutage and Stats.
 //
+// # Where requests may lead
+//
+// Options.PublicOnly keeps requests out of private networks and away from
+// clouds' metadata services, whatever URL, redirect or nameserver leads there;
+// GuardOptions has exceptions and further rules. With or without them, a host
+// such as 0x7f.1 or 2130706433, which some programs take for an address, is
+// an error of Kind hostwise.DNSBadName, and no nameserver is asked.
+//
 // # Errors
 //
 // Errors are those of package hostwise, wrapped by http.Client in a

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -56,6 +57,37 @@ func ExampleNew() {
 		fmt.Println(denied.Addr, "is", denied.Rule)
 	}
 	// Output: 127.0.0.1 is loopback (RFC 1122)
+}
+
+// A crawler of the public web, of one's own intranet, and of nothing that is
+// not a web server.
+func ExampleGuardOptions() {
+	t, err := transport.New(nil, &transport.Options{
+		PublicOnly: true,
+		Guard: transport.GuardOptions{
+			Allow: []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")},
+			Deny:  []netip.Prefix{netip.MustParsePrefix("10.20.30.0/24")},
+			Ports: []uint16{80, 443, 8080},
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer t.Close()
+	client := &http.Client{Transport: t}
+	for _, url := range []string{"http://10.20.30.40/", "http://10.30.0.1/", "http://169.254.169.254/latest/meta-data/", "http://10.20.0.1:6379/"} {
+		_, err := client.Get(url)
+		var denied *hostwise.DeniedError
+		if errors.As(err, &denied) {
+			fmt.Println(denied.Host, "-", denied.Rule)
+		}
+	}
+	// Output:
+	// 10.20.30.40:80 - Options.Guard.Deny: 10.20.30.0/24
+	// 10.30.0.1:80 - private use (RFC 1918)
+	// 169.254.169.254:80 - cloud metadata (AWS, Azure, Google Cloud, Oracle, DigitalOcean and others)
+	// 10.20.0.1:6379 - Options.Guard.Ports: port 6379 is not among them
 }
 
 // The local network goes down when 40 hosts have been reached.
