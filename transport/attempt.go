@@ -117,8 +117,10 @@ type conn struct {
 	addr   netip.AddrPort
 	tls    *tls.Conn  // over this connection, if any
 	limit  *connLimit // set when the connection is handed out, nil before
+	pool   *pool      // that it is in; nil: a user's own
+	host   string     // in it
 	closed sync.Once  // Conn
-	told   sync.Once  // limit, after that
+	told   sync.Once  // limit and pool, after that
 
 	// connLimit.mu protects what follows.
 	claimed bool          // a request has had it, or will have none of it
@@ -132,7 +134,12 @@ func (c *conn) Close() error {
 	err := net.ErrClosed
 	c.closed.Do(func() { err = c.Conn.Close() })
 	if c.limit != nil {
-		c.told.Do(func() { c.limit.release(c) })
+		c.told.Do(func() {
+			c.limit.release(c)
+			if c.pool != nil {
+				c.pool.leave(c.host)
+			}
+		})
 	}
 	return err
 }

@@ -60,8 +60,8 @@ func (t *Transport) dialForRequest(ctx context.Context, network, address string)
 // part of the race.
 func (t *Transport) dialTLSForRequest(ctx context.Context, network, address string) (net.Conn, error) {
 	config := &tls.Config{}
-	if c := t.inner.TLSClientConfig; c != nil {
-		config = c.Clone()
+	if j := journeyOf(ctx); j != nil && j.pool.TLSClientConfig != nil {
+		config = j.pool.TLSClientConfig.Clone()
 	}
 	return t.dialJourney(ctx, network, address, config)
 }
@@ -72,6 +72,13 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	if j == nil {
 		return nil, errors.New("transport: dial outside of a request")
 	}
+	j.pool.enter(j.host)
+	kept := false
+	defer func() {
+		if !kept {
+			j.pool.leave(j.host)
+		}
+	}()
 	key, permit := j.key, j.permit
 	var down *hostwise.HostDownError
 	switch {
@@ -115,8 +122,9 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		return nil, err
 	}
 	c := connOf(conn)
+	c.pool, c.host, kept = j.pool, j.host, true
 	wanted := j.made(c)
-	if !wanted && c != nil {
+	if !wanted {
 		t.conns.abandon(c)
 	}
 	switch {

@@ -23,6 +23,8 @@ type journey struct {
 	start           time.Time
 	proxy           *url.URL // set before the inner round trip, nil: direct
 	permit          *permit  // of the breaker; nil for a healthy host
+	pool            *pool    // set before the inner round trip
+	host            string   // in it: its poolKey
 	onlyHTTP1       bool
 	conns           *connLimit
 	body            *requestBody // nil: none, or one that cannot fail

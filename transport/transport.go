@@ -24,7 +24,7 @@ type Transport struct {
 	opt       Options
 	guard     guard
 	original  http.RoundTripper // for schemes other than http and https
-	inner     *http.Transport   // keeps and uses the connections
+	pools     *pools            // keep and use the connections
 	proxy     func(*http.Request) (*url.URL, error)
 	resolver  Resolver
 	ownsRes   *dnscache.Resolver // to be closed with the Transport; may be nil
@@ -73,7 +73,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		opt: opt, guard: guard, original: original, inner: inner, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
+		opt: opt, guard: guard, original: original, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
 		breaker: newBreaker(opt.Breaker), outage: newOutage(opt.OnOutage, opt.DisableOutageDetection), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
@@ -95,6 +95,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	inner.DialContext = t.dialForRequest
 	inner.DialTLSContext = t.dialTLSForRequest
 	inner.OnProxyConnectResponse = proxyAnswer(inner.OnProxyConnectResponse)
+	t.pools = newPools(inner, opt.MaxConns)
 	return t, nil
 }
 
@@ -123,7 +124,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.original.RoundTrip(req)
 	}
 	if req.URL == nil || req.URL.Host == "" || req.Header == nil {
-		resp, err := t.inner.RoundTrip(req) // net/http has the words
+		resp, err := t.pools.base.RoundTrip(req) // net/http has the words
 		if err != nil && req.URL != nil && req.URL.Host == "" {
 			err = &hostwise.RequestError{Kind: hostwise.BadURL, Err: err}
 		}
@@ -183,13 +184,16 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		ended = true
 		return nil, err
 	}
-	resp, err = t.inner.RoundTrip(r)
+	j.host = j.poolKey(req.URL.Scheme)
+	j.pool = t.pools.enter(j.host)
+	defer j.pool.leave(j.host)
+	resp, err = j.pool.RoundTrip(r)
 	for err != nil && j.mayRepeat(req.Method, err) {
 		r = r.WithContext(own) // a copy: net/http may not be done with the other
 		if !j.rewind(r) {
 			break
 		}
-		resp, err = t.inner.RoundTrip(r)
+		resp, err = j.pool.RoundTrip(r)
 	}
 	if giveUp != nil && !giveUp.Stop() && err == nil {
 		// The time was up just when the headers came, and the body is
@@ -272,7 +276,7 @@ func (t *Transport) charge(key string, err error, took time.Duration, p *permit)
 }
 
 // CloseIdleConnections closes the connections that no request uses.
-func (t *Transport) CloseIdleConnections() { t.inner.CloseIdleConnections() }
+func (t *Transport) CloseIdleConnections() { t.pools.closeIdle() }
 
 // Close ends the dials in progress and closes idle connections, and the
 // resolver if New made it. Requests being answered go on; later ones fail.
@@ -284,7 +288,7 @@ func (t *Transport) Close() error {
 		t.conns.close()
 	}
 	t.mu.Unlock()
-	t.inner.CloseIdleConnections()
+	t.pools.closeIdle()
 	t.wg.Wait()
 	if t.ownsRes != nil {
 		return t.ownsRes.Close()
