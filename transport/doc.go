@@ -98,6 +98,19 @@
 // with the request's deadline, too, or after DialTimeout and
 // TLSHandshakeTimeout together.
 //
+// # Memory
+//
+// Whatever number of hosts a Transport meets, it keeps no more than 65,536
+// breakers, 65,536 hosts and as many networks of which the race has learned
+// something, and 16,384 addresses that do not answer: some 50 MB in all when
+// every one of these tables is full. The least recent make room. An
+// http.Transport by itself keeps half a kilobyte for ever for each host whose
+// connections have never become idle, dead ones in the first place. Therefore
+// its place is taken by a new one after 4,096 hosts, or eight times
+// Options.MaxConns, and idle connections are closed then. Requests under way go
+// on, and those to the same hosts join them, so that the bounds for a host hold.
+// The names are the Resolver's: see dnscache.Options.MaxHosts.
+//
 // # What it does not do
 //
 // It does not retry, limit rates, obey robots.txt or follow redirects.
