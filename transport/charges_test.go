@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -68,6 +71,56 @@ func TestBreaker_ChargesNobodyForNamesAndCancellations(t *testing.T) {
 		}
 		w.takes(time.Second, "http://slow.test/")
 	})
+}
+
+// A server may close an idle connection at any time: when it does so as a
+// request comes that cannot be sent twice, the request fails, and the host is
+// not to blame. On a new connection it is.
+func TestBreaker_DoesNotChargeForAStaleConnection(t *testing.T) {
+	o := transport.Options{Breaker: transport.BreakerOptions{Failures: 1, FirstFailures: 1}}
+	for _, tt := range []struct {
+		name  string
+		kind  hostwise.Kind
+		close func(net.Conn)
+	}{
+		{"closed", hostwise.HTTPEOF, func(c net.Conn) { readSome(c); c.Close() }},
+		{"reset", hostwise.HTTPReset, func(c net.Conn) { c.Read(make([]byte, 1)); c.Close() }}, // with unread data
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, nil, o, func(w *world) {
+				w.host("a.test", "192.0.2.1")
+				w.accept("192.0.2.1:80", func(c net.Conn) {
+					readSome(c)
+					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+					tt.close(c)
+				})
+				w.host("b.test", "192.0.2.2")
+				w.accept("192.0.2.2:80", tt.close)
+				post := func(host string) error {
+					resp, err := w.client.Post("http://"+host+"/", "text/plain", strings.NewReader("text"))
+					if err == nil {
+						resp.Body.Close()
+						synctest.Wait() // until the connection is idle
+					}
+					return err
+				}
+				if err := post("a.test"); err != nil {
+					t.Fatal(err)
+				}
+				for _, host := range []string{"a.test", "b.test"} {
+					if err := post(host); hostwise.KindOf(err) != tt.kind {
+						t.Errorf("%s: %v, kind %q, want %q", host, err, hostwise.KindOf(err), tt.kind)
+					}
+				}
+				if err := post("a.test"); err != nil {
+					t.Errorf("after a stale connection: %v", err)
+				}
+				if err := post("b.test"); hostwise.KindOf(err) != hostwise.HostDown {
+					t.Errorf("after a new connection that failed: %v, want kind %q", err, hostwise.HostDown)
+				}
+			})
+		})
+	}
 }
 
 // A request's own body that cannot be read is no fault of the host.

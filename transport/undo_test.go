@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hostwise-go/hostwise"
 )
 
 // A state is what a user can see of a host.
@@ -134,6 +136,27 @@ func TestBreaker_UndoWithProbeUnderWay(t *testing.T) {
 		b.success(host, second)
 		b.up()
 	})
+}
+
+// A pause is the host's own word, and not part of what an outage has charged.
+func TestBreaker_UndoKeepsAPause(t *testing.T) {
+	for _, before := range []int{0, 1} { // failures
+		inBreaker(t, func(b *breakerTest) {
+			until := time.Now().Add(time.Minute)
+			b.pause(host, time.Now(), until, nil)
+			for range before {
+				b.failure(host, time.Now(), errDown, 0, true, nil, 0)
+			}
+			b.failure(host, time.Now(), errDown, 0, true, nil, 1) // of a request begun before
+			b.undo(1)
+			_, down := b.allow(host, time.Now())
+			if down == nil || down.Kind != hostwise.HostPaused || !down.RetryAt.Equal(until) || down.Failures != before {
+				t.Errorf("%v after undo, want a pause until %v and %d failures", down, until, before)
+			}
+			time.Sleep(time.Minute)
+			b.up()
+		})
+	}
 }
 
 func TestBreaker_UndoOfAnOutage(t *testing.T) {
