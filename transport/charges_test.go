@@ -123,6 +123,25 @@ func TestBreaker_DoesNotChargeForAStaleConnection(t *testing.T) {
 	}
 }
 
+// To say nothing is a fault of the host's over any connection.
+func TestBreaker_ChargesForSilenceOnAKeptConnection(t *testing.T) {
+	o := transport.Options{Breaker: transport.BreakerOptions{Failures: 1}}
+	inWorld(t, nil, o, func(w *world) {
+		w.host("a.test", "192.0.2.1")
+		w.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/silent" {
+				<-r.Context().Done()
+			}
+		}), "192.0.2.1:80")
+		w.takes(0, "http://a.test/")
+		w.fails("http://a.test/silent", hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest)
+		if got := w.dials("192.0.2.1"); got != 1 {
+			t.Errorf("%d dials, want the one connection", got)
+		}
+		w.fails("http://a.test/", hostwise.HostDown, "")
+	})
+}
+
 // A request's own body that cannot be read is no fault of the host.
 func TestBreaker_DoesNotChargeForTheCallersBody(t *testing.T) {
 	inWorld(t, nil, transport.Options{}, func(w *world) {

@@ -42,6 +42,8 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 		return own, false
 	case s.sending != nil: // the caller's doing, not the host's
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: hostwise.Other, Phase: hostwise.PhaseRequest, Err: err}, false
+	case s.connected && isForeign(err, s.reused):
+		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: hostwise.HTTPReset, Phase: hostwise.PhaseRequest, Err: errForeign}, false
 	case s.connected && !s.reused && isAlert(err): // TLS 1.3: RFC 8446, section 4.4.2.4
 		return &hostwise.TLSError{Host: j.key, Addr: s.addr, Kind: hostwise.TLSAlert, Err: err}, false
 	case s.connected:

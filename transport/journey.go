@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -105,16 +106,25 @@ func (j *journey) wroteRequest(i httptrace.WroteRequestInfo) {
 // mayRepeat reports whether an attempt at the request failed before anything was
 // sent, only because its connection had been closed to make room for others:
 // net/http takes care of that for HTTP/1 alone. Or it failed with err because
-// the connection was still being taken from a request that has given up, and may
-// be sent twice.
+// the connection was still being taken from a request that has ended, and may be
+// sent twice.
 func (j *journey) mayRepeat(method string, err error) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	evicted := j.evicted
 	j.evicted = false // once for each
-	foreign := errors.Is(err, errGaveUp) && (method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions)
+	foreign := isForeign(err, j.reused) && (method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions)
 	return (evicted || foreign) && j.Err() == nil && !j.gaveUp
 }
+
+// isForeign reports whether a request that goes on has failed because another
+// one, which had the connection before, has closed it at its own end.
+func isForeign(err error, reused bool) bool {
+	return errors.Is(err, errGaveUp) || reused && err == context.Canceled
+}
+
+// errForeign is the cause of such a failure.
+var errForeign = fmt.Errorf("another request has closed the connection at its end: %w", net.ErrClosed)
 
 // rewind gives r its body from the beginning, if that is possible.
 func (j *journey) rewind(r *http.Request) bool {
