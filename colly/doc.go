@@ -38,7 +38,9 @@
 //
 // SetProxy, SetProxyFunc and proxy switchers work after Attach: Colly would
 // replace any round tripper that is not an *http.Transport, so Attach gives
-// it one, whose Proxy and DisableKeepAlives the adapter obeys. The proxy is
+// it one, whose Proxy and DisableKeepAlives the adapter obeys: a request without
+// keep-alive may still be sent over a connection that is idle, and closes it,
+// as an http.Request with Close set. The proxy is
 // chosen once for each round trip, and its URL is in Request.ProxyURL, which
 // Colly alone fills in only for a client without a time-out. Errors name it,
 // and its failures are charged to it. The Proxy of the Transport's base, which

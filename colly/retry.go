@@ -39,7 +39,8 @@ type RetryOptions struct {
 	// called with the last failure of each request that has failed for good,
 	// after the collector's own OnError, and with the HostDownError of a retry
 	// that SkipDeadHosts aborts. A page that came, and cannot be read as HTML
-	// or XML, is none. Default: nothing.
+	// or XML, is none; one that cannot be written to CacheDir is, since Colly
+	// gives it to no callback. Default: nothing.
 	GaveUp func(r *colly.Response, err error)
 }
 

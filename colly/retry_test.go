@@ -2,10 +2,13 @@ package hostwisecolly_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -478,6 +481,29 @@ func TestRetry_OnErrorComesBeforeTheWait(t *testing.T) {
 		w.c.Visit("http://a.test/")
 		if want := []string{"request true", "error true", "request false", "error false", "gave up false"}; !slices.Equal(events, want) {
 			t.Errorf("%q, want %q", events, want)
+		}
+	})
+}
+
+// Colly gives a page that it cannot write to its cache to nobody: it is lost.
+func TestRetry_PageThatCannotBeCached(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.host("a.test", "192.0.2.1")
+		w.serve("192.0.2.1:80", func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, "page") })
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.c.CacheDir = filepath.Join(file, "cache")
+		var gaveUp error
+		w.h.Retry(&hostwisecolly.RetryOptions{GaveUp: func(_ *colly.Response, err error) { gaveUp = err }})
+		w.c.OnResponse(func(*colly.Response) { t.Error("the page came") })
+		err := w.c.Visit("http://a.test/")
+		if err == nil || !errors.Is(gaveUp, err) {
+			t.Errorf("Visit: %v, GaveUp: %v, want the same", err, gaveUp)
+		}
+		if s := w.h.Stats(); s.Requests != 1 || s.Responses != 1 || s.Retries != 0 || s.GaveUp != 1 {
+			t.Errorf("%+v, want one request, answered, and given up", s)
 		}
 	})
 }
