@@ -172,6 +172,16 @@ func TestEntry_TakesRefreshOnceInTheLastTenth(t *testing.T) {
 	}
 }
 
+// Where the block is full, an empty part has no place in it.
+func TestEntry_AnEmptyPartIsNil(t *testing.T) {
+	for n := 1; n <= 8; n++ {
+		e := newEntry(strings.Repeat("a", n), [2]*record{v6: {state: positive, addrs: list("2001:db8::1")}})
+		if got := e.data(v4); got != nil {
+			t.Errorf("a name of %d bytes: IPv4's part of the entry is %v, want nil", n, got)
+		}
+	}
+}
+
 // An error comes out of the cache as it went in, but for the cause.
 func TestEntry_KeepsErrors(t *testing.T) {
 	for _, e := range []*hostwise.DNSError{

@@ -31,15 +31,19 @@ func (c *clock) of(t time.Time) int64 { return int64(t.Sub(c.start)) }
 // at returns what the clock calls ns.
 func (c *clock) at(ns int64) time.Time { return c.start.Add(time.Duration(ns)) }
 
-// coarse returns the time, at most a tick late. busy tells the caller to
-// start keep.
-func (c *clock) coarse() (now int64, busy bool) {
-	if t := c.kept.Load(); t != 0 {
-		if !c.read.Load() {
-			c.read.Store(true)
-		}
-		return t, false
+// coarse returns the kept time, which is at most a tick late; 0 when it is not
+// kept.
+func (c *clock) coarse() int64 {
+	t := c.kept.Load()
+	if t != 0 && !c.read.Load() {
+		c.read.Store(true)
 	}
+	return t
+}
+
+// ask returns the time now, for want of a kept one. busy tells the caller to
+// start keep.
+func (c *clock) ask() (now int64, busy bool) {
 	now = c.exact()
 	if c.asked.Add(1)%clockBusy == 0 {
 		last := c.since.Swap(now)

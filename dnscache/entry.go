@@ -12,10 +12,10 @@ import (
 )
 
 // An entry is what the cache knows of one name. It is a header and, right
-// behind it in the same block of memory, the addresses, the errors and the
-// name. The block holds no pointers, so a million entries cost the garbage
-// collector next to nothing. But for flags, it never changes once it is in
-// the cache: an update makes a new one.
+// behind it in the same block of memory, the name and, by family, the
+// addresses or the error. The block holds no pointers, so a million entries
+// cost the garbage collector next to nothing. But for flags, it never changes
+// once it is in the cache: an update makes a new one.
 type entry struct {
 	expires [2]int64      // by family; nanoseconds on the resolver's clock
 	ttl     [2]uint32     // milliseconds: record.ttl
@@ -89,7 +89,7 @@ func (old *entry) with(name string, records [2]*record) *entry {
 	block := make([]uint64, max((n+7)/8, (int(unsafe.Sizeof(entry{}))+7)/8)) // words, for the alignment of the header
 	e := (*entry)(unsafe.Pointer(unsafe.SliceData(block)))
 	e.name = uint8(len(name))
-	rest := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(block))), len(block)*8)[headerBytes:headerBytes]
+	rest := append(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(block))), len(block)*8)[headerBytes:headerBytes], name...)
 	for i, rec := range records {
 		f := family(i)
 		rest = append(rest, data[f]...)
@@ -109,7 +109,6 @@ func (old *entry) with(name string, records [2]*record) *entry {
 		}
 		e.state[f], e.expires[f], e.ttl[f] = rec.state, rec.expires, uint32(rec.ttl.Milliseconds())
 	}
-	copy(rest[len(rest):cap(rest)], name)
 	return e
 }
 
@@ -125,6 +124,12 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 
 // addrBytes is the size of an address.
 func addrBytes(f family) int { return [...]int{16, 4}[f] }
+
+// answers reports whether the entry is still an answer for a family, be it
+// that there are no addresses.
+func (e *entry) answers(f family, now int64) bool {
+	return now < e.expires[f] && e.state[f] != unknown && e.state[f] != failed
+}
 
 // addrs is the number of a family's addresses.
 func (e *entry) addrs(f family) int {
@@ -142,24 +147,34 @@ func (e *entry) bytes(f family) int {
 	return int(e.size[f])
 }
 
+// at returns what is in the block at an offset behind the header.
+func (e *entry) at(offset int) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(e), int(headerBytes)+offset)
+}
+
 // part returns n bytes of the block, from offset on behind the header.
 func (e *entry) part(offset, n int) []byte {
-	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(e), int(headerBytes)+offset)), n)
+	return unsafe.Slice((*byte)(e.at(offset)), n)
 }
 
 // is reports whether the entry is about name.
 func (e *entry) is(name string) bool {
-	return int(e.name) == len(name) && string(e.part(e.bytes(v6)+e.bytes(v4), int(e.name))) == name
+	return int(e.name) == len(name) && string(e.part(0, int(e.name))) == name
 }
 
-func (e *entry) host() string { return string(e.part(e.bytes(v6)+e.bytes(v4), int(e.name))) }
+func (e *entry) host() string { return string(e.part(0, int(e.name))) }
 
-// data is a family's part of the block.
+// data is a family's part of the block; nil if it is empty, for its place may
+// be the end of the block, where another begins.
 func (e *entry) data(f family) []byte {
-	if f == v6 {
-		return e.part(0, e.bytes(v6))
+	n := e.bytes(f)
+	switch {
+	case n == 0:
+		return nil
+	case f == v6:
+		return e.part(int(e.name), n)
 	}
-	return e.part(e.bytes(v6), e.bytes(v4))
+	return e.part(int(e.name)+e.bytes(v6), n)
 }
 
 // blockBytes is the size of the whole block.
@@ -169,15 +184,17 @@ func (e *entry) blockBytes() int {
 
 // appendAddrs appends a family's addresses to dst.
 func (e *entry) appendAddrs(dst []netip.Addr, f family) []netip.Addr {
-	b := e.data(f)
-	if f == v6 {
-		for ; len(b) >= 16; b = b[16:] {
-			dst = append(dst, netip.AddrFrom16([16]byte(b)))
+	n := e.addrs(f)
+	switch {
+	case n == 0: // as in data
+	case f == v6:
+		for _, a := range unsafe.Slice((*[16]byte)(e.at(int(e.name))), n) {
+			dst = append(dst, netip.AddrFrom16(a))
 		}
-		return dst
-	}
-	for ; len(b) >= 4; b = b[4:] {
-		dst = append(dst, netip.AddrFrom4([4]byte(b)))
+	default:
+		for _, a := range unsafe.Slice((*[4]byte)(e.at(int(e.name)+e.bytes(v6))), n) {
+			dst = append(dst, netip.AddrFrom4(a))
+		}
 	}
 	return dst
 }
@@ -205,7 +222,7 @@ func (e *entry) used() { // most often it is: do not write to a shared cache lin
 // takeRefresh reports whether it is up to the caller to refresh f ahead of
 // its expiry: in the last tenth of its time, once.
 func (e *entry) takeRefresh(f family, now int64) bool {
-	ahead := int64(e.ttl[f]) * int64(time.Millisecond) / 10
+	ahead := int64(e.ttl[f]) * int64(time.Millisecond/10)
 	if e.state[f] != positive || now < e.expires[f]-ahead || now >= e.expires[f] {
 		return false
 	}

@@ -49,6 +49,7 @@ func (r *Resolver) known(want familySet, host string) (records [2]*record, name 
 		}
 	}
 	cut := r.cutOff(name, now)
+	var found [2]state
 	for f := range records {
 		if !want.has(family(f)) {
 			continue
@@ -61,10 +62,11 @@ func (r *Resolver) known(want familySet, host string) (records [2]*record, name 
 			rec, records[f] = other, other
 		}
 		if ask[f] = !rec.valid(now); !ask[f] {
-			r.counters.hit(rec.state)
+			found[f] = rec.state
 			r.use(name, family(f), now)
 		}
 	}
+	r.counters.hit(found[v6], found[v4])
 	return records, name, ask, nil
 }
 

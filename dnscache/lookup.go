@@ -113,43 +113,43 @@ func (r *Resolver) hit(dst []netip.Addr, want familySet, host string) ([]netip.A
 	if e == nil {
 		return dst, false
 	}
-	now := r.now()
+	now := r.clock.coarse()
+	if now == 0 {
+		now = r.askClock()
+	}
 	if r.hosts.isDue(now) {
 		return dst, false
 	}
+	if want.has(v6) && !e.answers(v6, now) || want.has(v4) && !e.answers(v4, now) {
+		return dst, false
+	}
 	n := len(dst)
-	for _, f := range [...]family{v6, v4} {
-		switch {
-		case !want.has(f):
-		case now >= e.expires[f]:
-			return dst[:n], false
-		case e.state[f].hasAddrs():
-			if len(dst) == n { // for one allocation
-				dst = slices.Grow(dst, e.addrs(v6)+e.addrs(v4))
-			}
-			dst = e.appendAddrs(dst, f)
-			if e.takeRefresh(f, now) {
-				r.refresh(flightKey{e.host(), f})
-			}
-		case e.state[f] == unknown || e.state[f] == failed:
-			return dst[:n], false
-		}
+	dst = slices.Grow(dst, e.addrs(v6)+e.addrs(v4)) // for one allocation
+	var s6, s4 state                                // unknown if not wanted
+	if want.has(v6) {
+		dst, s6 = e.appendAddrs(dst, v6), e.state[v6]
+	}
+	if want.has(v4) {
+		dst, s4 = e.appendAddrs(dst, v4), e.state[v4]
 	}
 	if len(dst) == n {
 		return dst, false
 	}
-	for _, f := range [...]family{v6, v4} {
-		if want.has(f) {
-			r.counters.hit(e.state[f])
-		}
+	r.counters.hit(s6, s4)
+	if want.has(v6) && e.takeRefresh(v6, now) {
+		r.refresh(flightKey{e.host(), v6})
+	}
+	if want.has(v4) && e.takeRefresh(v4, now) {
+		r.refresh(flightKey{e.host(), v4})
 	}
 	e.used()
 	return dst, true
 }
 
-// now is the time on the resolver's clock, at most clockTick late.
-func (r *Resolver) now() int64 {
-	now, busy := r.clock.coarse()
+// askClock is the time on the resolver's clock while nobody keeps it. When
+// it is asked for often, it is kept from now on.
+func (r *Resolver) askClock() int64 {
+	now, busy := r.clock.ask()
 	if busy && !r.own(func() { r.clock.keep(r.ctx.Done()) }, nil) {
 		r.clock.kept.Store(0)
 	}

@@ -15,23 +15,37 @@ type counters struct {
 // do not fight for one cache line.
 const hitStripes = 16
 
-type hitCounters struct {
-	fresh, stale, negative atomic.Uint64
-	_                      [64 - 3*8]byte
+// hitCounters count answers from the cache by the states of IPv6 and of IPv4,
+// so that an answer of both takes one atomic addition.
+type hitCounters [staleNegative + 1][staleNegative + 1]atomic.Uint64
+
+// hit counts an answer from the cache, by the states of IPv6 and of IPv4;
+// unknown is one that is not to be counted. Goroutines differ in the place of
+// their stacks.
+func (c *counters) hit(s6, s4 state) {
+	var here byte
+	c.hits[uintptr(unsafe.Pointer(&here))>>11%hitStripes][s6][s4].Add(1)
 }
 
-// hit counts an answer from the cache. Goroutines differ in the place of
-// their stacks.
-func (c *counters) hit(s state) {
-	var here byte
-	h := &c.hits[uintptr(unsafe.Pointer(&here))>>11%hitStripes]
-	switch s {
-	case positive:
-		h.fresh.Add(1)
-	case stale:
-		h.stale.Add(1)
-	default:
-		h.negative.Add(1)
+// addHits adds up the hits, by family.
+func (c *counters) addHits(sum *Stats) {
+	for i := range c.hits {
+		for s6 := range c.hits[i] {
+			for s4 := range c.hits[i][s6] {
+				n := c.hits[i][s6][s4].Load()
+				for _, s := range [...]int{s6, s4} {
+					switch state(s) {
+					case unknown:
+					case positive:
+						sum.Hits += n
+					case stale:
+						sum.StaleHits += n
+					default:
+						sum.NegativeHits += n
+					}
+				}
+			}
+		}
 	}
 }
 
@@ -62,11 +76,7 @@ func (r *Resolver) Stats() Stats {
 		Misses: c.misses.Load(), Coalesced: c.coalesced.Load(), Refreshes: c.refreshes.Load(),
 		Queries: c.queries.Load(), Retransmits: c.retransmits.Load(), TCP: c.tcp.Load(), Dropped: c.dropped.Load(),
 	}
-	for i := range c.hits {
-		s.Hits += c.hits[i].fresh.Load()
-		s.StaleHits += c.hits[i].stale.Load()
-		s.NegativeHits += c.hits[i].negative.Load()
-	}
+	c.addHits(&s)
 	s.Entries, s.Bytes, s.Evictions = r.cache.stats()
 	for _, srv := range r.conf.Load().servers {
 		s.Servers = append(s.Servers, srv.stats())
