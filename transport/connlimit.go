@@ -132,6 +132,19 @@ func (l *connLimit) abandon(c *conn) {
 	l.leave(c)
 }
 
+// discard closes c, unless a request uses it.
+func (l *connLimit) discard(c *conn) {
+	l.mu.Lock()
+	unused := c.users == 0 && !c.evicted
+	if unused {
+		c.claimed, c.evicted = true, true
+	}
+	l.mu.Unlock()
+	if unused {
+		c.Close()
+	}
+}
+
 // isGone reports whether c is closed.
 func (l *connLimit) isGone(c *conn) bool {
 	l.mu.Lock()

@@ -184,7 +184,7 @@ func TestConnLimit_EvictedConnectionIsNoDialSpent(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range maxDialsPerRequest {
+		for range defaultMaxDialsPerRequest {
 			j.gotConn(httptrace.GotConnInfo{Conn: fresh})
 			if j.mayRepeat(http.MethodPost, errGaveUp) {
 				t.Error("a request over a good connection may be repeated")

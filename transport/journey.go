@@ -28,6 +28,7 @@ type journey struct {
 	host            string   // in it: its poolKey
 	onlyHTTP1       bool
 	conns           *connLimit
+	maxDials        int          // 0: no bound
 	body            *requestBody // nil: none, or one that cannot fail
 	trace           httptrace.ClientTrace
 
@@ -49,6 +50,9 @@ type journey struct {
 	evicted bool  // the same was closed, to make room, before the request could use it
 	reused  bool
 	gaveUp  bool // giveUpTimer has ended the request
+	tooMany bool // dials
+
+	patience patience
 }
 
 type journeyKey struct{}
@@ -79,6 +83,12 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.leave()
+	if i.Reused && i.Conn == j.conn {
+		j.patience.refused = true
+	}
+	if !i.Reused || j.patience.until.IsZero() {
+		j.awaitServer()
+	}
 	j.gotAt, j.wroteAt, j.conn, j.reused = time.Now(), time.Time{}, i.Conn, i.Reused
 	c := connOf(i.Conn)
 	if c != nil && j.proxy != nil {
@@ -100,6 +110,9 @@ func (j *journey) wroteRequest(i httptrace.WroteRequestInfo) {
 	defer j.mu.Unlock()
 	if i.Err == nil {
 		j.wroteAt = time.Now()
+		if j.body != nil && !j.patience.refused {
+			j.awaitServer()
+		}
 	}
 }
 
@@ -114,13 +127,13 @@ func (j *journey) mayRepeat(method string, err error) bool {
 	evicted := j.evicted
 	j.evicted = false // once for each
 	foreign := isForeign(err, j.reused) && (method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions)
-	return (evicted || foreign) && j.Err() == nil && !j.gaveUp
+	return (evicted || foreign) && j.Err() == nil && !j.gaveUp && !j.patience.stalled
 }
 
 // isForeign reports whether a request that goes on has failed because another
 // one, which had the connection before, has closed it at its own end.
 func isForeign(err error, reused bool) bool {
-	return errors.Is(err, errGaveUp) || reused && err == context.Canceled
+	return errors.Is(err, errGaveUp) || errors.Is(err, errStalled) || reused && err == context.Canceled
 }
 
 // errForeign is the cause of such a failure.
@@ -145,8 +158,8 @@ func (j *journey) rewind(r *http.Request) bool {
 
 // watch has the journey know how reading r's body fails, if it can.
 func (j *journey) watch(r *http.Request) {
-	if r.Body != nil && r.Body != http.NoBody && !isInMemory(r.Body) {
-		j.body = &requestBody{ReadCloser: r.Body}
+	if r.Body != nil && r.Body != http.NoBody && !isInMemory(r) {
+		j.body = &requestBody{ReadCloser: r.Body, j: j}
 		r.Body = j.body
 	}
 }
@@ -197,13 +210,18 @@ var errGaveUp = errors.New("gave up shortly before the deadline")
 
 // begun returns the context of the inner round trip. If there is a deadline,
 // giveUp ends it shortly before, when no headers have come by then; else
-// giveUp is nil, and the request's own context is all that ends it.
-func (j *journey) begun() (_ context.Context, _ context.CancelCauseFunc, giveUp *time.Timer) {
+// giveUp is nil. patience, if it is not 0, ends it, too. Else the request's own
+// context is all that does.
+func (j *journey) begun(patience time.Duration) (_ context.Context, _ context.CancelCauseFunc, giveUp *time.Timer) {
 	deadline, ok := j.Deadline()
-	if !ok {
+	if !ok && patience == 0 {
 		return j.traced(), func(error) {}, nil
 	}
 	ctx, cancel := context.WithCancelCause(j.traced())
+	j.patience.most, j.patience.cancel = patience, cancel
+	if !ok {
+		return ctx, cancel, nil
+	}
 	left := time.Until(deadline)
 	lead := min(max(leastLead, left/leadShare), left/2)
 	return ctx, cancel, time.AfterFunc(left-lead, func() {
@@ -235,6 +253,8 @@ type snapshot struct {
 	dialErr   error // or it failed with this
 	gaveUp    bool  // the deadline was near
 	sending   error // the request's own body failed with this
+	stalled   bool  // the server's time was up
+	refused   bool  // which it has spent refusing HTTP/2 streams
 }
 
 // arrived stops the user's hooks. It returns the connection that the response
@@ -253,9 +273,14 @@ func (j *journey) finish() {
 	if !j.over && j.ending != nil {
 		close(j.ending)
 	}
+	j.awaitOthers()
 	j.over = true
 	for _, c := range j.dialled {
-		j.conns.abandon(c)
+		if j.tooMany { // for a connection that serves: these do not
+			j.conns.discard(c)
+		} else {
+			j.conns.abandon(c)
+		}
 	}
 	j.dialled = nil
 }
@@ -294,6 +319,7 @@ func (j *journey) end() snapshot {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, tunnel: !j.tunnel.IsZero(), gaveUp: j.gaveUp}
+	s.stalled, s.refused = j.patience.stalled, j.patience.refused
 	s.elapsed = j.elapsed(time.Now())
 	if j.body != nil {
 		s.sending = j.body.failure()
@@ -345,12 +371,14 @@ func (j *journey) begin(d *dialState) error {
 	} else {
 		j.dials++
 	}
-	if j.dials > maxDialsPerRequest {
+	if j.maxDials > 0 && j.dials > j.maxDials {
+		j.tooMany = true
 		return &hostwise.RequestError{Host: j.key, Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}
 	}
 	if j.used == nil || j.conns.isGone(j.used) { // else net/http has found another's connection meanwhile
 		j.dial, j.tunnel = d, time.Time{}
 		j.gotAt = time.Time{}
+		j.awaitOthers()
 	}
 	return nil
 }

@@ -39,6 +39,7 @@ type Transport struct {
 	budget    hedgeBudget
 	outage    *outage
 	conns     *connLimit
+	timers    readTimers
 	counters  counters
 
 	mu      sync.Mutex     // orders start and Close
@@ -161,8 +162,12 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, down
 	}
-	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
-	own, cancel, giveUp := j.begun()
+	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns, maxDials: t.opt.MaxDialsPerRequest}
+	var patience time.Duration
+	if t.needsPatience(req) {
+		patience = t.opt.ResponseHeaderTimeout
+	}
+	own, cancel, giveUp := j.begun(patience)
 	var resp *http.Response
 	ended := false
 	defer func() {
@@ -202,6 +207,10 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		j.giveUp()
 		err = errGaveUp
 	}
+	if patience > 0 && j.hasStalled() && err == nil {
+		resp.Body.Close()
+		err = errStalled
+	}
 	if err != nil {
 		cancel(err)
 		err = t.failed(j, err)
@@ -215,7 +224,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	if c, since := j.arrived(); c != nil && !t.isLocal(c.addr.Addr()) {
 		t.success(since)
 	}
-	resp.Body = newBody(resp, j, cancel)
+	resp.Body = t.newBody(resp, j, cancel)
 	ended = true
 	return resp, nil
 }
@@ -225,6 +234,9 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) failed(j *journey, err error) error {
 	s := j.end()
 	err, cut := j.explain(err, s)
+	if s.used != nil && hostwise.KindOf(err) == hostwise.H2RefusedStream { // it would go on so with the next
+		t.conns.spoil(s.used)
+	}
 	switch {
 	case j.proxy != nil: // whose account the dial settles; the host's failures cannot be told from the proxy's
 		t.breaker.release(j.permit)
