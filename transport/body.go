@@ -185,6 +185,9 @@ func (b *body) done() {
 // nobody: the host has answered.
 func (b *body) explain(err error) error {
 	b.j.mu.Lock()
+	if b.stalled.Load() && b.j.used != nil { // HTTP/2 would keep it for the next
+		b.j.conns.spoil(b.j.used)
+	}
 	e := &hostwise.RequestError{Host: b.j.key, Addr: b.j.addr(), Phase: hostwise.PhaseBody, Kind: requestKind(err), Err: err, Elapsed: b.j.elapsed(b.since)}
 	b.j.mu.Unlock()
 	e.Elapsed.Body = time.Since(b.since)

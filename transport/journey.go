@@ -275,14 +275,22 @@ func (j *journey) finish() {
 	}
 	j.awaitOthers()
 	j.over = true
+	if j.tooMany {
+		j.leave()
+	}
 	for _, c := range j.dialled {
-		if j.tooMany { // for a connection that serves: these do not
-			j.conns.discard(c)
-		} else {
-			j.conns.abandon(c)
-		}
+		j.letGo(c)
 	}
 	j.dialled = nil
+}
+
+// letGo leaves a connection made for the request to others. j.mu is held.
+func (j *journey) letGo(c *conn) {
+	if j.tooMany { // its like have served nobody
+		j.conns.discard(c)
+	} else {
+		j.conns.abandon(c)
+	}
 }
 
 // made notes a connection made for the request. It reports whether the
@@ -290,7 +298,11 @@ func (j *journey) finish() {
 func (j *journey) made(c *conn) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.over && c != nil {
+	switch {
+	case c == nil:
+	case j.over:
+		j.letGo(c)
+	default:
 		if j.dialled == nil {
 			j.dialled = j.room[:0]
 		}

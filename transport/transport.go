@@ -234,7 +234,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) failed(j *journey, err error) error {
 	s := j.end()
 	err, cut := j.explain(err, s)
-	if s.used != nil && hostwise.KindOf(err) == hostwise.H2RefusedStream { // it would go on so with the next
+	if s.stalled && s.used != nil { // HTTP/2 would keep it for the next
 		t.conns.spoil(s.used)
 	}
 	switch {
