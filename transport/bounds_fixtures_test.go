@@ -46,21 +46,35 @@ func (f *fixture) accept(c net.Conn, cert tls.Certificate, end <-chan struct{}) 
 		frame(s, frameSettings, 0, nil)
 		c = s
 	}
+	cut, asked := make(chan struct{}), make(chan struct{})
 	switch {
-	case f.serve != nil:
-		if !f.http2 {
-			c.Read(make([]byte, 1)) // what comes before the request is no answer to it
-		}
-		cut := make(chan struct{})
-		go func() {
-			io.Copy(io.Discard, c)
-			close(cut)
-		}()
-		f.serve(line{c, cut})
-	case f.http2:
+	case f.serve == nil && f.http2: // refuses
 		requests(c, func(stream uint32) { frame(c, frameRST, stream, binary.BigEndian.AppendUint32(nil, refusedStream)) })
-	default: // reads nothing
+		return
+	case f.serve == nil: // reads nothing
 		<-end
+		return
+	case f.http2:
+		go func() {
+			defer close(cut)
+			requests(c, func(stream uint32) {
+				if stream == 1 {
+					close(asked)
+				}
+			})
+		}()
+	default:
+		go func() {
+			defer close(cut)
+			c.Read(make([]byte, 1))
+			close(asked)
+			io.Copy(io.Discard, c)
+		}()
+	}
+	select { // what comes before the request is no answer to it
+	case <-asked:
+		f.serve(line{c, cut})
+	case <-cut:
 	}
 }
 
