@@ -74,8 +74,8 @@ func (s *snapshot) stallKind() hostwise.Kind {
 func (j *journey) interrupted(ctxErr error, s snapshot) error {
 	switch {
 	case s.connected:
-		timeout := hostwise.HTTPHeaderTimeout
-		if !s.wrote { // the caller's body took the time
+		timeout := s.stallKind()
+		if !s.wrote && !s.awaited { // the caller's body took the time
 			timeout = hostwise.Deadline
 		}
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: contextKind(ctxErr, timeout), Phase: hostwise.PhaseRequest, Err: ctxErr}

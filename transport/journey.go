@@ -255,6 +255,7 @@ type snapshot struct {
 	sending   error // the request's own body failed with this
 	stalled   bool  // the server's time was up
 	refused   bool  // which it has spent refusing HTTP/2 streams
+	awaited   bool  // it was the server's turn: to take the request, or to answer
 }
 
 // arrived stops the user's hooks. It returns the connection that the response
@@ -331,7 +332,7 @@ func (j *journey) end() snapshot {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, tunnel: !j.tunnel.IsZero(), gaveUp: j.gaveUp}
-	s.stalled, s.refused = j.patience.stalled, j.patience.refused
+	s.stalled, s.refused, s.awaited = j.patience.stalled, j.patience.refused, !j.patience.until.IsZero()
 	s.elapsed = j.elapsed(time.Now())
 	if j.body != nil {
 		s.sending = j.body.failure()

@@ -207,7 +207,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		j.giveUp()
 		err = errGaveUp
 	}
-	if patience > 0 && j.hasStalled() && err == nil {
+	if err == nil && j.hasStalled() { // just when the headers came
 		resp.Body.Close()
 		err = errStalled
 	}
