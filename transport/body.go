@@ -147,7 +147,7 @@ func (b *body) readInTime(p []byte) (int, error) {
 	timer := b.timers.start(patience, b)
 	n, err := b.ReadCloser.Read(p)
 	b.timers.stop(timer)
-	if b.stalled.Load() && err != nil && err != io.EOF {
+	if b.stalled.Load() && err != nil { // io.EOF, too: the server may have ended the body because we hang up
 		return n, b.pace.tooSlow(patience)
 	}
 	b.pace.came(n, time.Since(start))
