@@ -144,7 +144,7 @@ func clientGoroutines() (n int) {
 type ending struct {
 	last       time.Duration  // when the last did; a limit, if it did not
 	ended      int            // before the limit
-	how        map[string]int // Kind, phase and time
+	how        map[string]int // Kind, phase and time, this to a multiple of the fixture's grace
 	err        error          // of one of them
 	sockets    int            // left half a second later
 	goroutines int
@@ -155,7 +155,7 @@ func ended(k hostwise.Kind, p hostwise.Phase, after time.Duration) string {
 }
 
 // crowd makes n requests at once and reads the bodies.
-func (w *world) crowd(rt http.RoundTripper, n int, limit time.Duration, upload bool, url func(i int) string) (e ending) {
+func (w *world) crowd(rt http.RoundTripper, n int, limit time.Duration, f *fixture, url func(i int) string) (e ending) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.how = map[string]int{}
 	start := time.Now()
@@ -165,7 +165,7 @@ func (w *world) crowd(rt http.RoundTripper, n int, limit time.Duration, upload b
 	for i := range n {
 		wg.Go(func() {
 			method, body := "GET", io.Reader(nil)
-			if upload {
+			if f.upload {
 				method, body = "POST", bytes.NewReader(megabyte)
 			}
 			req, err := http.NewRequestWithContext(ctx, method, url(i), body)
@@ -179,13 +179,17 @@ func (w *world) crowd(rt http.RoundTripper, n int, limit time.Duration, upload b
 				resp.Body.Close()
 			}
 			took := time.Since(start)
+			about := took
+			if f.grace > 0 {
+				about = took.Truncate(f.grace)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if ctx.Err() != nil {
 				return
 			}
 			e.ended++
-			e.how[ended(hostwise.KindOf(err), hostwise.PhaseOf(err), took)]++
+			e.how[ended(hostwise.KindOf(err), hostwise.PhaseOf(err), about)]++
 			e.err, e.last = err, max(e.last, took)
 		})
 	}
@@ -241,7 +245,7 @@ func TestBounds_EveryRequestEnds(t *testing.T) {
 				}
 				name := func(i int) string { return fmt.Sprintf("%s://h%d.test/", scheme, i) }
 
-				e := w.crowd(w.tr, requests, patience, f.upload, name)
+				e := w.crowd(w.tr, requests, patience, f, name)
 				if want := ended(f.kind, f.phase, f.bound); e.how[want] != requests {
 					t.Errorf("hostwise: requests ended %v: %v, want all %s", e.how, e.err, want)
 				}
@@ -264,7 +268,7 @@ func TestBounds_EveryRequestEnds(t *testing.T) {
 					}
 					return c, err
 				}
-				s := w.crowd(stock, stocks, patience, f.upload, name)
+				s := w.crowd(stock, stocks, patience, f, name)
 				close(over)
 				stockEnds := s.last.Round(time.Second).String()
 				switch {
@@ -278,4 +282,77 @@ func TestBounds_EveryRequestEnds(t *testing.T) {
 		})
 	}
 	t.Logf("%d requests at once, net/http: %d, with %v to end. Left: half a second later.\n%s", requests, stocks, patience, table)
+}
+
+// What a request costs in goroutines at most: see the package's section on
+// bounds.
+func TestBounds_Goroutines(t *testing.T) {
+	const requests = 100
+	base, cert := lightCertificate(t)
+	inWorld(t, base, transport.Options{MaxConns: -1, ConnectionAttemptDelay: 100 * ms, DisableMemory: true}, func(w *world) {
+		var silent []string
+		for i := range 10 {
+			addr := fmt.Sprintf("192.0.2.%d", 100+i)
+			w.link(addr, simnet.Link{Fault: simnet.BlackHole})
+			silent = append(silent, addr)
+		}
+		end := make(chan struct{})
+		hang := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			rw.WriteHeader(http.StatusOK)
+			rw.(http.Flusher).Flush()
+			<-end
+		})
+		w.serve(hang, "192.0.2.1:80")
+		w.serveTLS(hang, cert, "192.0.2.1:443")
+		for i := range requests {
+			w.host(fmt.Sprintf("dead%d.test", i), silent...)
+			w.host(fmt.Sprintf("live%d.test", i), "192.0.2.1")
+		}
+		for _, tt := range []struct {
+			name, url string
+			most      int
+		}{
+			{"a dial to eight of ten silent addresses", "http://dead%d.test/", 1 + 8},
+			{"a response over HTTP/1.1", "http://live%d.test/", 2},
+			{"a response over HTTP/2, alone on its connection", "https://live%d.test/", 2},
+		} {
+			ctx, cancel := context.WithCancel(context.Background())
+			var wg sync.WaitGroup
+			before := runtime.NumGoroutine() - servers()
+			for i := range requests {
+				wg.Go(func() {
+					req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf(tt.url, i), nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if resp, err := w.tr.RoundTrip(req); err == nil {
+						io.Copy(io.Discard, resp.Body)
+						resp.Body.Close()
+					}
+				})
+			}
+			time.Sleep(9 * time.Second)
+			synctest.Wait()
+			each := (runtime.NumGoroutine()-servers()-before)/requests - 1 // but for the caller's own
+			t.Logf("%s: %d goroutines", tt.name, each)
+			if each > tt.most {
+				t.Errorf("%s: %d goroutines, want %d at most", tt.name, each, tt.most)
+			}
+			cancel()
+			wg.Wait()
+			time.Sleep(time.Minute)
+		}
+		close(end)
+	})
+}
+
+// servers is the number of goroutines that net/http's servers have begun.
+func servers() (n int) {
+	buf := make([]byte, 16<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for _, by := range []string{"(*Server)", "(*http2serverConn)", "(*connReader)"} {
+		n += bytes.Count(buf, []byte("created by net/http."+by))
+	}
+	return n
 }

@@ -83,14 +83,14 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.leave()
-	if i.Reused && i.Conn == j.conn {
-		j.patience.refused = true
-	}
-	if !i.Reused || j.patience.until.IsZero() {
+	c := connOf(i.Conn)
+	switch {
+	case i.Reused && i.Conn == j.conn && j.isRefused() && c != nil:
+		j.conns.discard(c) // or net/http would go on for a minute
+	case !i.Reused || j.patience.until.IsZero():
 		j.awaitServer()
 	}
 	j.gotAt, j.wroteAt, j.conn, j.reused = time.Now(), time.Time{}, i.Conn, i.Reused
-	c := connOf(i.Conn)
 	if c != nil && j.proxy != nil {
 		c.SetDeadline(time.Time{}) // the proxy has done its part
 	}
@@ -210,15 +210,18 @@ var errGaveUp = errors.New("gave up shortly before the deadline")
 
 // begun returns the context of the inner round trip. If there is a deadline,
 // giveUp ends it shortly before, when no headers have come by then; else
-// giveUp is nil. patience, if it is not 0, ends it, too. Else the request's own
-// context is all that does.
-func (j *journey) begun(patience time.Duration) (_ context.Context, _ context.CancelCauseFunc, giveUp *time.Timer) {
+// giveUp is nil. If there is a body, stall may end it, too. Else the request's
+// own context is all that does.
+func (j *journey) begun(body bool) (_ context.Context, _ context.CancelCauseFunc, giveUp *time.Timer) {
 	deadline, ok := j.Deadline()
-	if !ok && patience == 0 {
+	body = body && j.patience.most > 0
+	if !ok && !body {
 		return j.traced(), func(error) {}, nil
 	}
 	ctx, cancel := context.WithCancelCause(j.traced())
-	j.patience.most, j.patience.cancel = patience, cancel
+	if body {
+		j.patience.cancel = cancel
+	}
 	if !ok {
 		return ctx, cancel, nil
 	}
@@ -379,6 +382,9 @@ func (j *journey) elapsed(now time.Time) (e hostwise.Elapsed) {
 func (j *journey) begin(d *dialState) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.patience.stalled {
+		return &hostwise.RequestError{Host: j.key, Kind: hostwise.H2RefusedStream, Phase: hostwise.PhaseRequest, Err: errStalled}
+	}
 	if j.free > 0 { // in place of a connection that was good
 		j.free--
 	} else {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
@@ -16,24 +15,16 @@ var errStalled = fmt.Errorf("no progress within ResponseHeaderTimeout: %w", os.E
 
 // A patience bounds how long a server may leave a request where it is. From
 // the request written on, net/http's ResponseHeaderTimeout does. But a server
-// that takes no body, opens no HTTP/2 window or refuses each stream keeps a
-// request from being written, or has it written again and again.
-// journey.mu protects it.
+// that takes no body, or opens no HTTP/2 window for it, keeps a request from
+// being written, and one that refuses each HTTP/2 stream has it written again
+// and again. journey.mu protects it.
 type patience struct {
-	most    time.Duration // without progress; 0: net/http's time-out is enough
-	cancel  context.CancelCauseFunc
+	most    time.Duration           // without progress; 0: no bound
+	cancel  context.CancelCauseFunc // nil: for want of a body nothing waits but net/http's own retries
 	timer   *time.Timer
 	until   time.Time // the end of it; zero: it is not the server's turn
 	refused bool      // a connection was obtained twice: an HTTP/2 stream refused
 	stalled bool      // the time was up
-}
-
-// needsPatience reports whether a request may wait for its server before it is
-// written: one with a body, or over HTTP/2. Others do without a context of
-// their own.
-func (t *Transport) needsPatience(r *http.Request) bool {
-	return t.opt.ResponseHeaderTimeout > 0 &&
-		(r.URL.Scheme == "https" || r.Body != nil && r.Body != http.NoBody || t.inner.Protocols != nil && t.inner.Protocols.UnencryptedHTTP2())
 }
 
 // awaitServer begins the server's time anew. j.mu is held.
@@ -43,19 +34,34 @@ func (j *journey) awaitServer() {
 		return
 	}
 	p.until = time.Now().Add(p.most)
-	if p.timer == nil {
+	switch {
+	case p.cancel == nil:
+	case p.timer == nil:
 		p.timer = time.AfterFunc(p.most, j.stall)
-	} else {
+	default:
 		p.timer.Reset(p.most)
 	}
 }
 
 // awaitOthers ends the server's time. j.mu is held.
 func (j *journey) awaitOthers() {
-	if p := &j.patience; p.timer != nil {
+	p := &j.patience
+	p.until = time.Time{}
+	if p.timer != nil {
 		p.timer.Stop()
-		p.until = time.Time{}
 	}
+}
+
+// isRefused notes that net/http sends the request once more over the same
+// connection. It reports whether the server's time for that is up. j.mu is held.
+func (j *journey) isRefused() bool {
+	p := &j.patience
+	p.refused = true
+	if p.until.IsZero() || time.Now().Before(p.until) {
+		return false
+	}
+	p.stalled = true
+	return true
 }
 
 // stall ends the request when the server's time is up.

@@ -163,11 +163,8 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, down
 	}
 	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns, maxDials: t.opt.MaxDialsPerRequest}
-	var patience time.Duration
-	if t.needsPatience(req) {
-		patience = t.opt.ResponseHeaderTimeout
-	}
-	own, cancel, giveUp := j.begun(patience)
+	j.patience.most = t.opt.ResponseHeaderTimeout
+	own, cancel, giveUp := j.begun(req.Body != nil && req.Body != http.NoBody)
 	var resp *http.Response
 	ended := false
 	defer func() {
