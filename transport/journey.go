@@ -85,8 +85,8 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	j.leave()
 	c := connOf(i.Conn)
 	switch {
-	case i.Reused && i.Conn == j.conn && j.isRefused() && c != nil:
-		j.conns.discard(c) // or net/http would go on for a minute
+	case i.Reused && (i.Conn == j.conn || j.patience.stalled) && j.isRefused() && c != nil:
+		j.conns.mute(c)
 	case !i.Reused || j.patience.until.IsZero():
 		j.awaitServer()
 	}

@@ -52,8 +52,8 @@ func (j *journey) awaitOthers() {
 	}
 }
 
-// isRefused notes that net/http sends the request once more over the same
-// connection. It reports whether the server's time for that is up. j.mu is held.
+// isRefused notes that net/http sends the request once more over a connection
+// that had it. It reports whether the server's time for that is up. j.mu is held.
 func (j *journey) isRefused() bool {
 	p := &j.patience
 	p.refused = true

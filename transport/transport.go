@@ -50,8 +50,8 @@ type Transport struct {
 // New returns a Transport that keeps its connections in a clone of base; a
 // nil base means a clone of http.DefaultTransport with shorter time-outs.
 // base is not changed. Its DialContext remains the way to connect to the
-// addresses that the Transport chooses. What base leaves open is bounded:
-// connections may be idle for 30 s, and response headers have 256 KiB.
+// addresses that the Transport chooses. What base leaves open is bounded: see
+// the package's section on bounds.
 // Requests for schemes other than http and https go to base itself (or to
 // http.DefaultTransport). New fails if base has a DialTLSContext, if an option
 // is out of range, or if Resolver is nil and the system's nameservers cannot
