@@ -212,7 +212,7 @@ var megabyte = make([]byte, 1<<20)
 // left of it half a second later. net/http has no bound for half of it.
 func TestBounds_EveryRequestEnds(t *testing.T) {
 	const (
-		stocks   = 10 // of net/http's
+		stocks   = 5 // of net/http's
 		patience = 10 * time.Minute
 		enough   = 20 // connections of one request
 	)

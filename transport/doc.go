@@ -116,9 +116,10 @@
 // Without any deadline, too, whatever a server does to a request ends, with a
 // Kind that says what it was, and leaves no socket and no goroutine:
 //
+//	        resolving its name                  the Resolver's own time-outs
 //	10 s    connecting to a host                Options.DialTimeout
 //	 5 s    the TLS handshake                   TLSHandshakeTimeout
-//	15 s    both, behind a proxy's answer       their sum
+//	15 s    a proxy's answer to CONNECT or SOCKS, and the handshake behind it: the sum of the two
 //	15 s    until the server takes the request  ResponseHeaderTimeout, for each 16 KiB of a body
 //	15 s    until the response headers are all there, after any 1xx: the same
 //	256 KiB of response headers, 1xx included   MaxResponseHeaderBytes
