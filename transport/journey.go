@@ -110,7 +110,7 @@ func (j *journey) wroteRequest(i httptrace.WroteRequestInfo) {
 	defer j.mu.Unlock()
 	if i.Err == nil {
 		j.wroteAt = time.Now()
-		if j.body != nil && !j.patience.refused {
+		if j.body != nil && j.body.failure() == nil && !j.patience.refused {
 			j.awaitServer()
 		}
 	}

@@ -30,7 +30,7 @@ type patience struct {
 // awaitServer begins the server's time anew. j.mu is held.
 func (j *journey) awaitServer() {
 	p := &j.patience
-	if p.most == 0 || j.over {
+	if p.most == 0 || j.over || j.gaveUp {
 		return
 	}
 	p.until = time.Now().Add(p.most)
@@ -103,6 +103,7 @@ func (b *requestBody) Read(p []byte) (n int, _ error) {
 	defer func() {
 		if err != nil && err != io.EOF {
 			b.err.Store(&err)
+			return
 		}
 		b.turn(b.j.awaitServer)
 	}()
