@@ -132,7 +132,7 @@ func clientGoroutines() (n int) {
 		}
 		buf = make([]byte, 2*len(buf))
 	}
-	for _, g := range bytes.Split(buf, []byte("\n\n")) {
+	for g := range bytes.SplitSeq(buf, []byte("\n\n")) {
 		if bytes.Contains(g, []byte("\nnet/http.")) || bytes.Contains(g, []byte("hostwise/transport.")) {
 			n++
 		}
