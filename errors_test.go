@@ -412,8 +412,8 @@ dns_nxdomain dns_nodata dns_servfail:r dns_refused dns_formerr dns_lame dns_bogu
 dns_server_unreachable:r dns_truncated:r dns_malformed:r dns_cname_loop dns_bad_name
 connect_refused:r connect_timeout:tr connect_unreachable:r connect_reset:r
 tls_unknown_ca tls_hostname tls_expired tls_invalid tls_alert tls_not_tls tls_timeout:tr tls_eof:r tls_reset:r
-http_eof:r http_reset:r http_header_timeout:tr http_malformed http_header_too_large http_body_timeout:tr
-http_status h2_goaway:r h2_refused_stream:r too_many_dials
+http_eof:r http_reset:r http_header_timeout:tr http_write_timeout:tr http_malformed http_header_too_large http_body_timeout:tr
+http_body_too_large http_status h2_goaway:r h2_refused_stream:r too_many_dials
 proxy_connect:r proxy_dns proxy_auth proxy_gateway:r proxy_timeout:tr
 host_down:r host_paused:r policy_denied
 local_fds:r local_ports:r local_denied local_outage:r

@@ -54,13 +54,15 @@ const (
 	HTTPEOF            Kind = "http_eof" // closed before the headers
 	HTTPReset          Kind = "http_reset"
 	HTTPHeaderTimeout  Kind = "http_header_timeout"
+	HTTPWriteTimeout   Kind = "http_write_timeout" // the server did not take the request
 	HTTPMalformed      Kind = "http_malformed"
 	HTTPHeaderTooLarge Kind = "http_header_too_large"
-	HTTPBodyTimeout    Kind = "http_body_timeout" // headers received, then the body stalled or the deadline came
-	HTTPStatus         Kind = "http_status"       // a status that somebody takes for a failure: BreakerOptions.TripOn, in HostDownError.Last, and Colly
-	H2GoAway           Kind = "h2_goaway"         // RFC 9113, section 6.8
-	H2RefusedStream    Kind = "h2_refused_stream" // RFC 9113, section 8.7
-	TooManyDials       Kind = "too_many_dials"    // one request used up its connections
+	HTTPBodyTimeout    Kind = "http_body_timeout"   // headers received, then the body stalled, was too slow, or the deadline came
+	HTTPBodyTooLarge   Kind = "http_body_too_large" // transport.Options.MaxBodyBytes
+	HTTPStatus         Kind = "http_status"         // a status that somebody takes for a failure: BreakerOptions.TripOn, in HostDownError.Last, and Colly
+	H2GoAway           Kind = "h2_goaway"           // RFC 9113, section 6.8
+	H2RefusedStream    Kind = "h2_refused_stream"   // RFC 9113, section 8.7
+	TooManyDials       Kind = "too_many_dials"      // one request used up its connections
 
 	// The proxy failed, not the host (ConnectError with Proxy set).
 	ProxyConnect Kind = "proxy_connect" // the proxy could not be reached
@@ -129,9 +131,11 @@ var kinds = map[Kind]kindInfo{
 	HTTPEOF:            {text: "EOF", retryable: true},
 	HTTPReset:          {text: "connection reset by peer", retryable: true},
 	HTTPHeaderTimeout:  {text: "i/o timeout awaiting response headers", timeout: true, retryable: true},
+	HTTPWriteTimeout:   {text: "i/o timeout sending the request", timeout: true, retryable: true},
 	HTTPMalformed:      {text: "malformed HTTP response"},
 	HTTPHeaderTooLarge: {text: "response headers too large"},
 	HTTPBodyTimeout:    {text: "i/o timeout reading the body", timeout: true, retryable: true},
+	HTTPBodyTooLarge:   {text: "body too large"},
 	HTTPStatus:         {text: "status taken for a failure"},
 	H2GoAway:           {text: "server sent GOAWAY", retryable: true},
 	H2RefusedStream:    {text: "server refused the stream", retryable: true},

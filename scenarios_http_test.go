@@ -36,6 +36,7 @@ var httpScenarios = []scenario{
 	{"headers without end", answers("", "HTTP/1.1 200 OK\r\n"+strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 300)), requestError, hostwise.HTTPHeaderTooLarge, request, false, anything, host},
 	{"closed after 100 Continue", answers("", "HTTP/1.1 100 Continue\r\n\r\n"), requestError, hostwise.HTTPEOF, request, false, is(io.ErrUnexpectedEOF), host},
 	{"a client's certificate is wanted, TLS 1.3", wantsCertificate, tlsError, hostwise.TLSAlert, inTLS, false, anything, host},
+	{"the request's body is not taken", takesNothing, requestError, hostwise.HTTPWriteTimeout, request, true, is(context.DeadlineExceeded), host},
 	{"the request's body fails", ownFault, requestError, hostwise.Other, request, false, is(errOwnFault), nobody},
 
 	{"HTTP/2: closed without an answer", overHTTP2(func(l *lab, f *http2.Framer, c net.Conn, id uint32) { c.Close() }), requestError, hostwise.HTTPEOF, request, false, anything, host},
@@ -54,6 +55,7 @@ var httpScenarios = []scenario{
 	{"body: no gzip", answers("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\n", "nothing zips"), requestError, hostwise.HTTPMalformed, inBody, false, is(gzip.ErrHeader), nobody},
 	{"body: reset", resetsAfter("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), requestError, hostwise.HTTPReset, inBody, false, is(syscall.ECONNRESET), nobody},
 	{"body: silence", silentAfter("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), requestError, hostwise.HTTPBodyTimeout, inBody, true, is(context.DeadlineExceeded), nobody},
+	{"body: more than allowed", fewBytes(answers("HTTP/1.1 200 OK\r\n\r\n", "half")), requestError, hostwise.HTTPBodyTooLarge, inBody, false, anything, nobody},
 	{"HTTP/2 body: the stream is reset", overHTTP2Body(bodyThen(resetWith(http2.ErrCodeInternal))), requestError, hostwise.HTTPReset, inBody, false, anything, nobody},
 	{"HTTP/2 body: closed", overHTTP2Body(bodyThen(func(_ *lab, _ *http2.Framer, c net.Conn, _ uint32) { c.Close() })), requestError, hostwise.HTTPEOF, inBody, false, is(io.ErrUnexpectedEOF), nobody},
 }
@@ -96,7 +98,6 @@ func resetsAfter(head string) fixture {
 func silentAfter(head string) fixture {
 	return func(l *lab) string {
 		l.silent = true
-		l.unbounded = strings.Contains(head, "\r\n\r\n") && !strings.Contains(head, " 103 ")
 		return httpURL(l.serve(func(c net.Conn) {
 			if readRequest(c) {
 				fmt.Fprint(c, head)
@@ -119,6 +120,20 @@ func plainToTLS(l *lab) string {
 func wantsCertificate(l *lab) string {
 	c := &tls.Config{Certificates: []tls.Certificate{authority().issue(nil)}, ClientAuth: tls.RequireAnyClientCert}
 	return httpsURL(l.serveTLS(c, nil))
+}
+
+// takesNothing has a socket's buffers filled up by a request.
+func takesNothing(l *lab) string {
+	l.silent = true
+	l.body = func() io.Reader { return bytes.NewReader(make([]byte, 32<<20)) }
+	return httpURL(l.serve(func(net.Conn) { l.hang() }))
+}
+
+func fewBytes(f fixture) fixture {
+	return func(l *lab) string {
+		l.opt.MaxBodyBytes = 3
+		return f(l)
+	}
 }
 
 var errOwnFault = errors.New("the file has gone")

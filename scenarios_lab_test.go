@@ -77,7 +77,7 @@ func newLab(t *testing.T) *lab {
 // shorten makes the time-outs of the options end the request.
 func (l *lab) shorten() {
 	l.dns.Timeout, l.dns.Tries = short/2, 1
-	l.opt.DialTimeout, l.opt.TLSHandshakeTimeout, l.opt.ResponseHeaderTimeout = short, short, short
+	l.opt.DialTimeout, l.opt.TLSHandshakeTimeout, l.opt.ResponseHeaderTimeout, l.opt.IdleBodyTimeout = short, short, short, short
 }
 
 func (l *lab) transport() *transport.Transport {

@@ -15,6 +15,9 @@ func withRaceDetector() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
+// WithRaceDetector is for the tests from outside.
+func WithRaceDetector() bool { return withRaceDetector() }
+
 // What a Transport adds to the allocations of net/http: 10 a request over a
 // kept-alive connection and 18 over a new one, by address or by a cached name,
 // when this was written.

@@ -121,6 +121,7 @@ type conn struct {
 	host   string     // in it
 	closed sync.Once  // Conn
 	told   sync.Once  // limit and pool, after that
+	muted  atomic.Bool
 
 	// connLimit.mu protects what follows.
 	claimed bool          // a request has had it, or will have none of it
@@ -128,6 +129,13 @@ type conn struct {
 	place   *list.Element // in connLimit.idle, once it has been idle
 	evicted bool          // closed by connLimit, or about to be
 	gone    bool          // closed, and its room given back
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	if c.muted.Load() {
+		return 0, errStalled
+	}
+	return c.Conn.Write(b)
 }
 
 func (c *conn) Close() error {

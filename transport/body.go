@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
@@ -16,8 +17,8 @@ import (
 	"github.com/hostwise-go/hostwise/internal/failure"
 )
 
-// body is a response body that types its errors and lets go of the request's
-// context when it ends.
+// body is a response body that types its errors, is bounded in time and size,
+// and lets go of the request's context when it ends.
 type body struct {
 	io.ReadCloser
 	j      *journey
@@ -25,11 +26,20 @@ type body struct {
 	forget func() bool // that the end of the request's context ends the use of the connection; may be nil
 	once   sync.Once
 	since  time.Time
+
+	// The reader's.
+	pace   pace
+	timers *readTimers
+	most   int64 // bytes; 0: no bound
+	read   int64 // so far or, when they are known to be too many, by the response headers
+
+	stalled atomic.Bool // a timer has ended the Read
 }
 
 // newBody wraps the body of r, keeping the Writer of a 101 response, and what
 // is no body.
-func newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
+// What is no body has no bounds: a connection that was upgraded, a tunnel.
+func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
 	b := r.Body
 	if b == http.NoBody {
 		cancel(errBodyDone)
@@ -41,6 +51,12 @@ func newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.Re
 		// A body that nobody closes: net/http resets the stream, and the
 		// connection remains. That of HTTP/1 it closes.
 		w.forget = context.AfterFunc(j.Context, j.done)
+	}
+	if _, upgraded := b.(io.Writer); !upgraded && r.Request.Method != http.MethodConnect {
+		w.pace, w.timers, w.most = t.opt.pace(), &t.timers, t.opt.MaxBodyBytes
+		if r.ContentLength > w.most {
+			w.read = r.ContentLength
+		}
 	}
 	type closeWriter interface{ CloseWrite() error }
 	switch rw := b.(type) {
@@ -62,17 +78,17 @@ func newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.Re
 	return w
 }
 
-// requestBody is a request's body that remembers how reading it failed: such
-// a failure is the caller's, and no host is to blame for it.
-type requestBody struct {
-	io.ReadCloser
-	err atomic.Pointer[error]
-}
+// smallBody is what has room in net/http's usual write buffer.
+const smallBody = 4 << 10
 
-// isInMemory reports whether b is what http.NewRequest makes of a reader of
-// memory. net/http sends such a body in one packet with the headers, if it can
-// see the type.
-func isInMemory(b io.ReadCloser) bool {
+// isInMemory reports whether the body of r is small, and what http.NewRequest
+// makes of a reader of memory. net/http sends such a body in one packet with
+// the headers, if it can see the type.
+func isInMemory(r *http.Request) bool {
+	if r.ContentLength > smallBody {
+		return false
+	}
+	b := r.Body
 	switch reflect.TypeOf(b) {
 	case nopCloser, nopCloserWriterTo:
 		switch reflect.ValueOf(b).Field(0).Interface().(type) {
@@ -88,28 +104,10 @@ var (
 	nopCloserWriterTo = reflect.TypeOf(io.NopCloser((*bytes.Reader)(nil)))
 )
 
-func (b *requestBody) Read(p []byte) (n int, _ error) {
-	err := errAbandoned // unless Read returns
-	defer func() {
-		if err != nil && err != io.EOF {
-			b.err.Store(&err)
-		}
-	}()
-	n, err = b.ReadCloser.Read(p)
-	return n, err
-}
-
-func (b *requestBody) failure() error {
-	if err := b.err.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
 var errBodyDone = errors.New("the body is done with")
 
 func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.readBounded(p)
 	if err == nil {
 		return n, nil
 	}
@@ -119,6 +117,53 @@ func (b *body) Read(p []byte) (int, error) {
 	b.done()
 	return n, err
 }
+
+// readBounded reads no more than there may be.
+func (b *body) readBounded(p []byte) (int, error) {
+	if b.most == 0 {
+		return b.readInTime(p)
+	}
+	if b.read > b.most {
+		return 0, b.tooLarge()
+	}
+	if room := b.most - b.read; int64(len(p)) > room {
+		p = p[:room+1] // one more tells
+	}
+	n, err := b.readInTime(p)
+	if b.read += int64(n); b.read > b.most {
+		b.ReadCloser.Close()
+		return n - 1, b.tooLarge()
+	}
+	return n, err
+}
+
+// readInTime ends a read that waits too long.
+func (b *body) readInTime(p []byte) (int, error) {
+	patience := b.pace.patience()
+	if patience == 0 {
+		return b.ReadCloser.Read(p)
+	}
+	start := time.Now()
+	timer := b.timers.start(patience, b)
+	n, err := b.ReadCloser.Read(p)
+	b.timers.stop(timer)
+	if b.stalled.Load() && err != nil { // io.EOF, too: the server may have ended the body because we hang up
+		return n, b.pace.tooSlow(patience)
+	}
+	b.pace.came(n, time.Since(start))
+	return n, err
+}
+
+// stall ends the read that waits: net/http allows a body to be closed then.
+func (b *body) stall() {
+	b.stalled.Store(true)
+	b.ReadCloser.Close()
+}
+
+// errBodyTooLarge is wrapped by the error of a body above Options.MaxBodyBytes.
+var errBodyTooLarge = errors.New("more than MaxBodyBytes")
+
+func (b *body) tooLarge() error { return fmt.Errorf("%w: %d", errBodyTooLarge, b.most) }
 
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
@@ -140,12 +185,17 @@ func (b *body) done() {
 // nobody: the host has answered.
 func (b *body) explain(err error) error {
 	b.j.mu.Lock()
+	if b.stalled.Load() && b.j.used != nil { // HTTP/2 would keep it for the next
+		b.j.conns.spoil(b.j.used)
+	}
 	e := &hostwise.RequestError{Host: b.j.key, Addr: b.j.addr(), Phase: hostwise.PhaseBody, Kind: requestKind(err), Err: err, Elapsed: b.j.elapsed(b.since)}
 	b.j.mu.Unlock()
 	e.Elapsed.Body = time.Since(b.since)
 	if ctxErr := failure.Context(b.j.Context); ctxErr != nil {
 		e.Kind, e.Err = contextKind(ctxErr, hostwise.HTTPBodyTimeout), ctxErr
-	} else if isTimeout(err) {
+	} else if errors.Is(err, errBodyTooLarge) {
+		e.Kind = hostwise.HTTPBodyTooLarge
+	} else if isTimeout(err) || e.Kind == hostwise.HTTPHeaderTimeout {
 		e.Kind = hostwise.HTTPBodyTimeout
 	}
 	return e

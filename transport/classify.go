@@ -40,6 +40,8 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 		return j.interrupted(ctxErr, s), true
 	case own != nil:
 		return own, false
+	case s.stalled:
+		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: s.stallKind(), Phase: hostwise.PhaseRequest, Err: errStalled}, false
 	case s.sending != nil: // the caller's doing, not the host's
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: hostwise.Other, Phase: hostwise.PhaseRequest, Err: err}, false
 	case s.connected && isForeign(err, s.reused):
@@ -56,13 +58,24 @@ func (j *journey) explain(err error, s snapshot) (_ error, cut bool) {
 	return &hostwise.RequestError{Host: j.key, Kind: requestKind(err), Phase: hostwise.PhaseRequest, Err: err}, false
 }
 
+// stallKind is what a server has done that had its time without an answer.
+func (s *snapshot) stallKind() hostwise.Kind {
+	switch {
+	case s.refused:
+		return hostwise.H2RefusedStream
+	case !s.wrote:
+		return hostwise.HTTPWriteTimeout
+	}
+	return hostwise.HTTPHeaderTimeout
+}
+
 // interrupted is the error of a request whose context ended: the type says
 // in which phase, and it holds what was learned so far.
 func (j *journey) interrupted(ctxErr error, s snapshot) error {
 	switch {
 	case s.connected:
-		timeout := hostwise.HTTPHeaderTimeout
-		if !s.wrote { // the caller's body took the time
+		timeout := s.stallKind()
+		if !s.wrote && !s.awaited { // the caller's body took the time
 			timeout = hostwise.Deadline
 		}
 		return &hostwise.RequestError{Host: j.key, Addr: s.addr, Kind: contextKind(ctxErr, timeout), Phase: hostwise.PhaseRequest, Err: ctxErr}
@@ -227,6 +240,7 @@ func requestKind(err error) hostwise.Kind {
 		kind  hostwise.Kind
 	}{
 		{"http: server closed idle connection", hostwise.HTTPEOF},
+		{"http2: client connection lost", hostwise.HTTPHeaderTimeout}, // no answer to a PING
 		{"GOAWAY", hostwise.H2GoAway},
 		{"REFUSED_STREAM", hostwise.H2RefusedStream},
 		{"server response headers exceeded", hostwise.HTTPHeaderTooLarge},

@@ -132,6 +132,31 @@ func (l *connLimit) abandon(c *conn) {
 	l.leave(c)
 }
 
+// discard closes c, unless a request uses it.
+func (l *connLimit) discard(c *conn) {
+	l.mu.Lock()
+	unused := c.users == 0 && !c.evicted
+	if unused {
+		c.claimed, c.evicted = true, true
+	}
+	l.mu.Unlock()
+	if unused {
+		c.Close()
+	}
+}
+
+// mute has the next request on c fail, unless others use it. net/http closes it
+// then. Closed here, it would have net/http try again with another, after a
+// pause.
+func (l *connLimit) mute(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.users == 0 && !c.evicted {
+		c.claimed, c.evicted = true, true
+		c.muted.Store(true)
+	}
+}
+
 // isGone reports whether c is closed.
 func (l *connLimit) isGone(c *conn) bool {
 	l.mu.Lock()

@@ -171,7 +171,7 @@ func TestConnLimit_EvictedConnectionIsNoDialSpent(t *testing.T) {
 		if l.use(gone) {
 			t.Error("an evicted connection can be used")
 		}
-		j := &journey{Context: t.Context(), key: host, conns: l.connLimit}
+		j := &journey{Context: t.Context(), key: host, conns: l.connLimit, maxDials: defaultMaxDialsPerRequest}
 		for range 10 {
 			j.gotConn(httptrace.GotConnInfo{Conn: gone, Reused: true})
 			if !j.mayRepeat(http.MethodPost, errGaveUp) {
@@ -184,7 +184,7 @@ func TestConnLimit_EvictedConnectionIsNoDialSpent(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range maxDialsPerRequest {
+		for range defaultMaxDialsPerRequest {
 			j.gotConn(httptrace.GotConnInfo{Conn: fresh})
 			if j.mayRepeat(http.MethodPost, errGaveUp) {
 				t.Error("a request over a good connection may be repeated")

@@ -124,9 +124,6 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	c := connOf(conn)
 	c.pool, c.host, kept = j.pool, j.host, true
 	wanted := j.made(c)
-	if !wanted {
-		t.conns.abandon(c)
-	}
 	switch {
 	case j.proxy != nil:
 		t.breaker.success(key, permit)

@@ -91,7 +91,7 @@
 // A context's deadline and http.Client.Timeout hold. While response headers
 // are awaited, RoundTrip gives up 1 % (at least 10 ms) before the context's
 // deadline, since http.Client replaces errors that come at the deadline by
-// one that says nothing. Reading a body is never cut short.
+// one that says nothing. Reading a body is not cut short that way.
 // A dial ends with the request's deadline or after Options.DialTimeout, also
 // when nobody waits for it any more; one that has not begun to connect by then
 // does not. Through a proxy, CONNECT or SOCKS and the handshake behind it end
@@ -110,6 +110,41 @@
 // Options.MaxConns, and idle connections are closed then. Requests under way go
 // on, and those to the same hosts join them, so that the bounds for a host hold.
 // The names are the Resolver's: see dnscache.Options.MaxHosts.
+//
+// # Bounds
+//
+// Without any deadline, too, whatever a server does to a request ends, with a
+// Kind that says what it was, and leaves no socket and no goroutine:
+//
+//	        resolving its name                  the Resolver's own time-outs
+//	10 s    connecting to a host                Options.DialTimeout
+//	 5 s    the TLS handshake                   TLSHandshakeTimeout
+//	15 s    a proxy's answer to CONNECT or SOCKS, and the handshake behind it: the sum of the two
+//	15 s    until the server takes the request  ResponseHeaderTimeout, for each 16 KiB of a body
+//	15 s    until the response headers are all there, after any 1xx: the same
+//	256 KiB of response headers, 1xx included   MaxResponseHeaderBytes
+//	30 s    for the next byte of the body       IdleBodyTimeout
+//	16 B/s  of the body in each minute waited   MinBodyRate
+//	none    for the size of the body            MaxBodyBytes
+//	15 s    without a sign of life, HTTP/2      SendPingTimeout, PingTimeout
+//	3       connections for one request         MaxDialsPerRequest
+//	200, 8  connections in all and to a host    MaxConns, MaxConnsPerHost
+//
+// Where a server refuses an HTTP/2 stream again and again, net/http repeats the
+// request after 0, 1, 3, 7, 15 and 31 s; the first of these at the end of
+// ResponseHeaderTimeout is not made. Writing to an HTTP/2 connection that takes
+// nothing ends after 15 s, or the WriteByteTimeout of the base transport's
+// HTTP2, and connections that are idle are closed after 30 s, or its
+// IdleConnTimeout. Time that the caller takes, to produce the request's body or
+// between two reads of the response's, does not count. A request that waits for
+// its turn, because of MaxConns, MaxConnsPerHost or bodies that are not closed,
+// waits for other requests of this program: only its context bounds that. An
+// upgraded connection and a tunnel are their user's.
+//
+// A dial has at most nine goroutines: one of net/http's and one for each of
+// eight addresses; for a moment one more for each family that the Resolver is
+// asked for. An HTTP/1.1 connection has two, an HTTP/2 connection one, and each
+// request over it one more.
 //
 // # What it does not do
 //

@@ -91,6 +91,35 @@ func ExampleGuardOptions() {
 }
 
 // The local network goes down when 40 hosts have been reached.
+// A page of a crawl need not be larger than what its parser is given, and a
+// server that trickles need not be waited for.
+func ExampleOptions_maxBodyBytes() {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write(make([]byte, 10<<20))
+	}))
+	defer site.Close()
+
+	t, err := transport.New(nil, &transport.Options{
+		MaxBodyBytes:    1 << 20,
+		IdleBodyTimeout: 10 * time.Second,
+		MinBodyRate:     1 << 10, // bytes a second
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer t.Close()
+	resp, err := (&http.Client{Transport: t}).Get(site.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	fmt.Println(len(page), hostwise.KindOf(err))
+	// Output: 1048576 http_body_too_large
+}
+
 func ExampleOptions_onOutage() {
 	var down atomic.Bool
 	base := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -28,6 +28,7 @@ type journey struct {
 	host            string   // in it: its poolKey
 	onlyHTTP1       bool
 	conns           *connLimit
+	maxDials        int          // 0: no bound
 	body            *requestBody // nil: none, or one that cannot fail
 	trace           httptrace.ClientTrace
 
@@ -49,6 +50,9 @@ type journey struct {
 	evicted bool  // the same was closed, to make room, before the request could use it
 	reused  bool
 	gaveUp  bool // giveUpTimer has ended the request
+	tooMany bool // dials
+
+	patience patience
 }
 
 type journeyKey struct{}
@@ -79,8 +83,14 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.leave()
-	j.gotAt, j.wroteAt, j.conn, j.reused = time.Now(), time.Time{}, i.Conn, i.Reused
 	c := connOf(i.Conn)
+	switch {
+	case i.Reused && (i.Conn == j.conn || j.patience.stalled) && j.isRefused() && c != nil:
+		j.conns.mute(c)
+	case !i.Reused || j.patience.until.IsZero():
+		j.awaitServer()
+	}
+	j.gotAt, j.wroteAt, j.conn, j.reused = time.Now(), time.Time{}, i.Conn, i.Reused
 	if c != nil && j.proxy != nil {
 		c.SetDeadline(time.Time{}) // the proxy has done its part
 	}
@@ -100,6 +110,9 @@ func (j *journey) wroteRequest(i httptrace.WroteRequestInfo) {
 	defer j.mu.Unlock()
 	if i.Err == nil {
 		j.wroteAt = time.Now()
+		if j.body != nil && j.body.failure() == nil && !j.patience.refused {
+			j.awaitServer()
+		}
 	}
 }
 
@@ -114,13 +127,13 @@ func (j *journey) mayRepeat(method string, err error) bool {
 	evicted := j.evicted
 	j.evicted = false // once for each
 	foreign := isForeign(err, j.reused) && (method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions)
-	return (evicted || foreign) && j.Err() == nil && !j.gaveUp
+	return (evicted || foreign) && j.Err() == nil && !j.gaveUp && !j.patience.stalled
 }
 
 // isForeign reports whether a request that goes on has failed because another
 // one, which had the connection before, has closed it at its own end.
 func isForeign(err error, reused bool) bool {
-	return errors.Is(err, errGaveUp) || reused && err == context.Canceled
+	return errors.Is(err, errGaveUp) || errors.Is(err, errStalled) || reused && err == context.Canceled
 }
 
 // errForeign is the cause of such a failure.
@@ -145,8 +158,8 @@ func (j *journey) rewind(r *http.Request) bool {
 
 // watch has the journey know how reading r's body fails, if it can.
 func (j *journey) watch(r *http.Request) {
-	if r.Body != nil && r.Body != http.NoBody && !isInMemory(r.Body) {
-		j.body = &requestBody{ReadCloser: r.Body}
+	if r.Body != nil && r.Body != http.NoBody && !isInMemory(r) {
+		j.body = &requestBody{ReadCloser: r.Body, j: j}
 		r.Body = j.body
 	}
 }
@@ -197,13 +210,21 @@ var errGaveUp = errors.New("gave up shortly before the deadline")
 
 // begun returns the context of the inner round trip. If there is a deadline,
 // giveUp ends it shortly before, when no headers have come by then; else
-// giveUp is nil, and the request's own context is all that ends it.
-func (j *journey) begun() (_ context.Context, _ context.CancelCauseFunc, giveUp *time.Timer) {
+// giveUp is nil. If there is a body, stall may end it, too. Else the request's
+// own context is all that does.
+func (j *journey) begun(body bool) (_ context.Context, _ context.CancelCauseFunc, giveUp *time.Timer) {
 	deadline, ok := j.Deadline()
-	if !ok {
+	body = body && j.patience.most > 0
+	if !ok && !body {
 		return j.traced(), func(error) {}, nil
 	}
 	ctx, cancel := context.WithCancelCause(j.traced())
+	if body {
+		j.patience.cancel = cancel
+	}
+	if !ok {
+		return ctx, cancel, nil
+	}
 	left := time.Until(deadline)
 	lead := min(max(leastLead, left/leadShare), left/2)
 	return ctx, cancel, time.AfterFunc(left-lead, func() {
@@ -235,6 +256,9 @@ type snapshot struct {
 	dialErr   error // or it failed with this
 	gaveUp    bool  // the deadline was near
 	sending   error // the request's own body failed with this
+	stalled   bool  // the server's time was up
+	refused   bool  // which it has spent refusing HTTP/2 streams
+	awaited   bool  // it was the server's turn: to take the request, or to answer
 }
 
 // arrived stops the user's hooks. It returns the connection that the response
@@ -253,11 +277,24 @@ func (j *journey) finish() {
 	if !j.over && j.ending != nil {
 		close(j.ending)
 	}
+	j.awaitOthers()
 	j.over = true
+	if j.tooMany {
+		j.leave()
+	}
 	for _, c := range j.dialled {
-		j.conns.abandon(c)
+		j.letGo(c)
 	}
 	j.dialled = nil
+}
+
+// letGo leaves a connection made for the request to others. j.mu is held.
+func (j *journey) letGo(c *conn) {
+	if j.tooMany { // its like have served nobody
+		j.conns.discard(c)
+	} else {
+		j.conns.abandon(c)
+	}
 }
 
 // made notes a connection made for the request. It reports whether the
@@ -265,7 +302,11 @@ func (j *journey) finish() {
 func (j *journey) made(c *conn) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.over && c != nil {
+	switch {
+	case c == nil:
+	case j.over:
+		j.letGo(c)
+	default:
 		if j.dialled == nil {
 			j.dialled = j.room[:0]
 		}
@@ -294,6 +335,7 @@ func (j *journey) end() snapshot {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, tunnel: !j.tunnel.IsZero(), gaveUp: j.gaveUp}
+	s.stalled, s.refused, s.awaited = j.patience.stalled, j.patience.refused, !j.patience.until.IsZero()
 	s.elapsed = j.elapsed(time.Now())
 	if j.body != nil {
 		s.sending = j.body.failure()
@@ -340,17 +382,22 @@ func (j *journey) elapsed(now time.Time) (e hostwise.Elapsed) {
 func (j *journey) begin(d *dialState) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.patience.stalled {
+		return &hostwise.RequestError{Host: j.key, Kind: hostwise.H2RefusedStream, Phase: hostwise.PhaseRequest, Err: errStalled}
+	}
 	if j.free > 0 { // in place of a connection that was good
 		j.free--
 	} else {
 		j.dials++
 	}
-	if j.dials > maxDialsPerRequest {
+	if j.maxDials > 0 && j.dials > j.maxDials {
+		j.tooMany = true
 		return &hostwise.RequestError{Host: j.key, Kind: hostwise.TooManyDials, Phase: hostwise.PhaseRequest}
 	}
 	if j.used == nil || j.conns.isGone(j.used) { // else net/http has found another's connection meanwhile
 		j.dial, j.tunnel = d, time.Time{}
 		j.gotAt = time.Time{}
+		j.awaitOthers()
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ var ledgers = map[hostwise.Kind]ledger{
 	hostwise.HTTPEOF:            ledgerHost,
 	hostwise.HTTPReset:          ledgerHost,
 	hostwise.HTTPHeaderTimeout:  ledgerHost,
+	hostwise.HTTPWriteTimeout:   ledgerHost,
 	hostwise.HTTPMalformed:      ledgerHost,
 	hostwise.HTTPHeaderTooLarge: ledgerHost,
 	hostwise.HTTPStatus:         ledgerHost, // BreakerOptions.TripOn
@@ -73,15 +74,16 @@ var ledgers = map[hostwise.Kind]ledger{
 	hostwise.LocalDenied: ledgerLocal,
 	hostwise.LocalOutage: ledgerLocal,
 
-	hostwise.DNSBadName:      ledgerNobody, // never asked for
-	hostwise.HTTPBodyTimeout: ledgerNobody, // the host has answered
-	hostwise.HostDown:        ledgerNobody, // not tried, as the next two
-	hostwise.HostPaused:      ledgerNobody,
-	hostwise.PolicyDenied:    ledgerNobody,
-	hostwise.Canceled:        ledgerNobody,
-	hostwise.Deadline:        ledgerNobody,
-	hostwise.BadURL:          ledgerNobody,
-	hostwise.Other:           ledgerNobody,
+	hostwise.DNSBadName:       ledgerNobody, // never asked for
+	hostwise.HTTPBodyTimeout:  ledgerNobody, // the host has answered
+	hostwise.HTTPBodyTooLarge: ledgerNobody, // too
+	hostwise.HostDown:         ledgerNobody, // not tried, as the next two
+	hostwise.HostPaused:       ledgerNobody,
+	hostwise.PolicyDenied:     ledgerNobody,
+	hostwise.Canceled:         ledgerNobody,
+	hostwise.Deadline:         ledgerNobody,
+	hostwise.BadURL:           ledgerNobody,
+	hostwise.Other:            ledgerNobody,
 }
 
 // ledgerOf returns the ledger of a failure.

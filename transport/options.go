@@ -81,9 +81,49 @@ type Options struct {
 	TLSHandshakeTimeout time.Duration
 
 	// ResponseHeaderTimeout bounds the time from the request written to the
-	// response headers. Default: that of the base transport, or 15 s;
-	// negative: none.
+	// response headers, informational responses (1xx) before them included:
+	// hostwise.HTTPHeaderTimeout. It also bounds how long the server may keep
+	// the request from being written, anew for each 16 KiB of a body that it
+	// takes, and refuse its HTTP/2 streams: hostwise.HTTPWriteTimeout and
+	// hostwise.H2RefusedStream. The time that reading the request's body takes
+	// does not count. Default: that of the base transport, or 15 s; negative:
+	// none.
 	ResponseHeaderTimeout time.Duration
+
+	// MaxResponseHeaderBytes bounds the response headers, those of
+	// informational responses (1xx) included unless a httptrace hook looks at
+	// them: hostwise.HTTPHeaderTooLarge. Default: that of the base transport,
+	// or 256 KiB.
+	MaxResponseHeaderBytes int64
+
+	// IdleBodyTimeout bounds how long a Read of a response body waits for a
+	// byte: hostwise.HTTPBodyTimeout. The time between reads does not count,
+	// and a connection that was upgraded (101) or is a tunnel (CONNECT) has no
+	// such bound. Default: 30 s; negative: none, as for streams of events.
+	IdleBodyTimeout time.Duration
+
+	// MinBodyRate is the number of bytes a second that a response body must
+	// bring on the average of each minute which its reads have waited:
+	// hostwise.HTTPBodyTimeout, where IdleBodyTimeout would never end a body
+	// of one byte now and then. What is free of that is free of this.
+	// Default: 16, or none if IdleBodyTimeout is negative; negative: none.
+	MinBodyRate int
+
+	// MaxBodyBytes bounds a response body as the caller reads it, after the
+	// gzip that net/http has undone: Read returns that many bytes, and if more
+	// come an error, hostwise.HTTPBodyTooLarge. Where Content-Length says so
+	// beforehand, the first Read returns it. With MinBodyRate it bounds the
+	// time of a body, too. Default: no bound.
+	MaxBodyBytes int64
+
+	// SendPingTimeout is how long an HTTP/2 connection may bring nothing, in
+	// use or idle, before it is asked for a sign of life (PING: RFC 9113,
+	// section 6.7), and PingTimeout how long that may take. Then it is closed,
+	// and its requests fail, with hostwise.HTTPHeaderTimeout or, in their
+	// bodies, HTTPBodyTimeout. Defaults: those of the base transport's HTTP2,
+	// or 10 s and 5 s; SendPingTimeout negative: no pings.
+	SendPingTimeout time.Duration
+	PingTimeout     time.Duration
 
 	// MaxConns bounds the connections of the Transport in all, idle ones
 	// included, and MaxConnsPerHost those to one host:port. A request above
@@ -92,6 +132,12 @@ type Options struct {
 	// otherwise) 8; negative: no bound.
 	MaxConns        int
 	MaxConnsPerHost int
+
+	// MaxDialsPerRequest bounds the connections made for one request:
+	// hostwise.TooManyDials. An HTTP/2 server that ends every connection with
+	// GOAWAY would otherwise be dialled for ever. Default: 3; negative: no
+	// bound.
+	MaxDialsPerRequest int
 
 	// WaitOnOutage has requests that need a new connection wait for the end of
 	// an outage of the local network, rather than fail at once with a
@@ -120,10 +166,15 @@ const (
 	defaultResponseHeaderTimeout = 15 * time.Second
 	defaultIdleConnTimeout       = 30 * time.Second
 	defaultMaxHeaderBytes        = 256 << 10
+	defaultIdleBodyTimeout       = 30 * time.Second
+	defaultMinBodyRate           = 16
+	defaultSendPingTimeout       = 10 * time.Second
+	defaultPingTimeout           = 5 * time.Second
+	defaultWriteByteTimeout      = 15 * time.Second // HTTP/2, as ResponseHeaderTimeout
 	defaultMaxConns              = 200
 	defaultMaxConnsPerHost       = 8
 	keepAlive                    = 30 * time.Second // TCP probes, as net/http's default
-	maxDialsPerRequest           = 3
+	defaultMaxDialsPerRequest    = 3
 )
 
 // withDefaults returns a copy of o with every field set, as far as base does
@@ -137,6 +188,10 @@ func (o *Options) withDefaults(base *http.Transport) (Options, error) {
 		return c, fmt.Errorf("transport: Options.DialTimeout %v and TLSHandshakeTimeout %v must not be negative; zero is the default", c.DialTimeout, c.TLSHandshakeTimeout)
 	}
 	switch {
+	case c.MaxResponseHeaderBytes < 0 || c.MaxBodyBytes < 0:
+		return c, fmt.Errorf("transport: Options.MaxResponseHeaderBytes %d and MaxBodyBytes %d must not be negative; zero is the default", c.MaxResponseHeaderBytes, c.MaxBodyBytes)
+	case c.PingTimeout < 0:
+		return c, fmt.Errorf("transport: Options.PingTimeout %v must not be negative; zero is the default, and a negative SendPingTimeout switches pings off", c.PingTimeout)
 	case c.ConnectionAttemptDelay != 0 && c.ConnectionAttemptDelay < happyeyeballs.MinimumConnectionAttemptDelay:
 		return c, fmt.Errorf("transport: Options.ConnectionAttemptDelay is %v, must be at least %v (RFC 8305, section 5); zero is the default", c.ConnectionAttemptDelay, happyeyeballs.MinimumConnectionAttemptDelay)
 	case c.Prefer != "" && !slices.Contains(networks[:], c.Prefer):
@@ -148,6 +203,19 @@ func (o *Options) withDefaults(base *http.Transport) (Options, error) {
 	c.DialTimeout = first(c.DialTimeout, defaultDialTimeout)
 	c.TLSHandshakeTimeout = first(c.TLSHandshakeTimeout, base.TLSHandshakeTimeout, defaultTLSHandshakeTimeout)
 	c.ResponseHeaderTimeout = max(0, first(c.ResponseHeaderTimeout, base.ResponseHeaderTimeout, defaultResponseHeaderTimeout))
+	c.MaxResponseHeaderBytes = first(c.MaxResponseHeaderBytes, base.MaxResponseHeaderBytes, defaultMaxHeaderBytes)
+	if c.MinBodyRate == 0 && c.IdleBodyTimeout >= 0 {
+		c.MinBodyRate = defaultMinBodyRate
+	}
+	c.MinBodyRate = max(0, c.MinBodyRate)
+	c.IdleBodyTimeout = max(0, first(c.IdleBodyTimeout, defaultIdleBodyTimeout))
+	http2 := base.HTTP2
+	if http2 == nil {
+		http2 = &http.HTTP2Config{}
+	}
+	c.SendPingTimeout = max(0, first(c.SendPingTimeout, http2.SendPingTimeout, defaultSendPingTimeout))
+	c.PingTimeout = first(c.PingTimeout, http2.PingTimeout, defaultPingTimeout)
+	c.MaxDialsPerRequest = max(0, first(c.MaxDialsPerRequest, defaultMaxDialsPerRequest))
 	c.MaxConns = max(0, first(c.MaxConns, defaultMaxConns))
 	c.MaxConnsPerHost = max(0, first(c.MaxConnsPerHost, base.MaxConnsPerHost, defaultMaxConnsPerHost))
 	if err := c.Breaker.setDefaults(); err != nil {
@@ -196,9 +264,13 @@ func innerTransport(base *http.Transport, o *Options) (inner *http.Transport, er
 	if inner.IdleConnTimeout == 0 {
 		inner.IdleConnTimeout = defaultIdleConnTimeout
 	}
-	if inner.MaxResponseHeaderBytes == 0 {
-		inner.MaxResponseHeaderBytes = defaultMaxHeaderBytes
+	inner.MaxResponseHeaderBytes = o.MaxResponseHeaderBytes
+	if inner.HTTP2 == nil {
+		inner.HTTP2 = &http.HTTP2Config{}
 	}
+	inner.HTTP2.SendPingTimeout = o.SendPingTimeout
+	inner.HTTP2.PingTimeout = o.PingTimeout
+	inner.HTTP2.WriteByteTimeout = first(inner.HTTP2.WriteByteTimeout, defaultWriteByteTimeout)
 	if o.MaxConns > 0 && inner.MaxIdleConns > o.MaxConns {
 		inner.MaxIdleConns = o.MaxConns
 	}

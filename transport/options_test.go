@@ -92,20 +92,39 @@ func TestUsesRoutes(t *testing.T) {
 }
 
 func TestOptions_Defaults(t *testing.T) {
+	decided := &http.Transport{
+		TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConnsPerHost: 3, MaxResponseHeaderBytes: 4,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 5, PingTimeout: 6},
+	}
+	all := Options{
+		ResolutionDelay: 11, DialTimeout: 12, TLSHandshakeTimeout: 13, ResponseHeaderTimeout: 14, MaxResponseHeaderBytes: 15, IdleBodyTimeout: 16, MinBodyRate: 17,
+		MaxBodyBytes: 18, SendPingTimeout: 19, PingTimeout: 20, MaxConns: 21, MaxConnsPerHost: 22, MaxDialsPerRequest: 23,
+		Breaker: BreakerOptions{Failures: 5, FirstFailures: 3, Cooldown: 30 * time.Second, MaxCooldown: time.Hour},
+	}
 	for _, tt := range []struct {
 		name    string
 		base    *http.Transport
 		options *Options
 		want    Options
 	}{
-		{"nil", &http.Transport{}, nil, Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 15 * time.Second, MaxConns: 200, MaxConnsPerHost: 8}},
-		{"the base decides", &http.Transport{TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConnsPerHost: 3}, &Options{},
-			Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConns: 200, MaxConnsPerHost: 3}},
-		{"the options decide", &http.Transport{TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2, MaxConnsPerHost: 3},
-			&Options{DialTimeout: 4, TLSHandshakeTimeout: 5, ResponseHeaderTimeout: 6, MaxConns: 7, MaxConnsPerHost: 8},
-			Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 4, TLSHandshakeTimeout: 5, ResponseHeaderTimeout: 6, MaxConns: 7, MaxConnsPerHost: 8}},
-		{"negative is none", &http.Transport{ResponseHeaderTimeout: 2, MaxConnsPerHost: 3}, &Options{ResponseHeaderTimeout: -1, MaxConns: -1, MaxConnsPerHost: -1},
-			Options{ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second}},
+		{"nil", &http.Transport{}, nil, Options{
+			ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: 15 * time.Second,
+			MaxResponseHeaderBytes: 256 << 10, IdleBodyTimeout: 30 * time.Second, MinBodyRate: 16, SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second,
+			MaxConns: 200, MaxConnsPerHost: 8, MaxDialsPerRequest: 3,
+		}},
+		{"the base decides", decided, &Options{}, Options{
+			ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2,
+			MaxResponseHeaderBytes: 4, IdleBodyTimeout: 30 * time.Second, MinBodyRate: 16, SendPingTimeout: 5, PingTimeout: 6,
+			MaxConns: 200, MaxConnsPerHost: 3, MaxDialsPerRequest: 3,
+		}},
+		{"the options decide", decided, &all, all},
+		{"negative is none", decided, &Options{
+			ResolutionDelay: -1, ResponseHeaderTimeout: -1, IdleBodyTimeout: -1, MinBodyRate: -1, SendPingTimeout: -1, MaxConns: -1, MaxConnsPerHost: -1, MaxDialsPerRequest: -1,
+		}, Options{ResolutionDelay: -1, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, MaxResponseHeaderBytes: 4, PingTimeout: 6}},
+		{"no bound on idleness", decided, &Options{IdleBodyTimeout: -1, SendPingTimeout: -1, MaxConns: -1}, Options{
+			ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2,
+			MaxResponseHeaderBytes: 4, PingTimeout: 6, MaxConnsPerHost: 3, MaxDialsPerRequest: 3,
+		}},
 	} {
 		tt.want.Breaker = BreakerOptions{Failures: 5, FirstFailures: 3, Cooldown: 30 * time.Second, MaxCooldown: time.Hour}
 		got, err := tt.options.withDefaults(tt.base)
@@ -116,9 +135,11 @@ func TestOptions_Defaults(t *testing.T) {
 	for _, o := range []*Options{
 		{DialTimeout: -1}, {TLSHandshakeTimeout: -1}, {ConnectionAttemptDelay: 9 * time.Millisecond}, {ConnectionAttemptDelay: -1},
 		{Prefer: "tcp6"}, {DisableIPv6: true, DisableIPv4: true},
+		{MaxResponseHeaderBytes: -1}, {MaxBodyBytes: -1}, {PingTimeout: -1},
 	} {
-		if _, err := o.withDefaults(&http.Transport{}); err == nil {
-			t.Errorf("%+v is accepted", o)
+		o.Resolver = names{}
+		if _, err := New(nil, o); err == nil || !strings.HasPrefix(err.Error(), "transport: Options.") {
+			t.Errorf("%+v: %v, want an error that names the option", o, err)
 		}
 	}
 }
@@ -166,7 +187,7 @@ func TestInnerTransport_BoundsWhatNetHTTPLeavesOpen(t *testing.T) {
 		want *http.Transport
 	}{
 		{"nothing set", &http.Transport{}, &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 256 << 10}},
-		{"what is set stays", &http.Transport{MaxIdleConns: 9, MaxIdleConnsPerHost: 3, IdleConnTimeout: time.Second, MaxResponseHeaderBytes: 10},
+		{"what is set stays", &http.Transport{MaxIdleConns: 9, MaxIdleConnsPerHost: 3, IdleConnTimeout: time.Second, MaxResponseHeaderBytes: 10, HTTP2: &http.HTTP2Config{WriteByteTimeout: 7}},
 			&http.Transport{MaxIdleConns: 9, MaxIdleConnsPerHost: 3, IdleConnTimeout: time.Second, MaxResponseHeaderBytes: 10}},
 		{"but no more idle connections than there may be", &http.Transport{MaxIdleConns: 250}, &http.Transport{MaxIdleConns: 200, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 256 << 10}},
 	} {
@@ -181,6 +202,13 @@ func TestInnerTransport_BoundsWhatNetHTTPLeavesOpen(t *testing.T) {
 		}
 		if got.MaxIdleConns != tt.want.MaxIdleConns || got.MaxIdleConnsPerHost != tt.want.MaxIdleConnsPerHost || got.IdleConnTimeout != tt.want.IdleConnTimeout || got.MaxResponseHeaderBytes != tt.want.MaxResponseHeaderBytes {
 			t.Errorf("%s: %d idle, %d a host, for %v, %d header bytes", tt.name, got.MaxIdleConns, got.MaxIdleConnsPerHost, got.IdleConnTimeout, got.MaxResponseHeaderBytes)
+		}
+		write := 15 * time.Second
+		if tt.base.HTTP2 != nil {
+			write = tt.base.HTTP2.WriteByteTimeout
+		}
+		if h := got.HTTP2; h.SendPingTimeout != o.SendPingTimeout || h.PingTimeout != o.PingTimeout || h.WriteByteTimeout != write {
+			t.Errorf("%s: HTTP/2 %+v", tt.name, h)
 		}
 		if got == tt.base || tt.base.MaxIdleConns != idle || tt.base.DialContext != nil {
 			t.Errorf("%s: the base was changed", tt.name)

@@ -39,6 +39,7 @@ type Transport struct {
 	budget    hedgeBudget
 	outage    *outage
 	conns     *connLimit
+	timers    readTimers
 	counters  counters
 
 	mu      sync.Mutex     // orders start and Close
@@ -49,8 +50,8 @@ type Transport struct {
 // New returns a Transport that keeps its connections in a clone of base; a
 // nil base means a clone of http.DefaultTransport with shorter time-outs.
 // base is not changed. Its DialContext remains the way to connect to the
-// addresses that the Transport chooses. What base leaves open is bounded:
-// connections may be idle for 30 s, and response headers have 256 KiB.
+// addresses that the Transport chooses. What base leaves open is bounded: see
+// the package's section on bounds.
 // Requests for schemes other than http and https go to base itself (or to
 // http.DefaultTransport). New fails if base has a DialTLSContext, if an option
 // is out of range, or if Resolver is nil and the system's nameservers cannot
@@ -161,8 +162,9 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, down
 	}
-	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns}
-	own, cancel, giveUp := j.begun()
+	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns, maxDials: t.opt.MaxDialsPerRequest}
+	j.patience.most = t.opt.ResponseHeaderTimeout
+	own, cancel, giveUp := j.begun(req.Body != nil && req.Body != http.NoBody)
 	var resp *http.Response
 	ended := false
 	defer func() {
@@ -202,6 +204,10 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		j.giveUp()
 		err = errGaveUp
 	}
+	if err == nil && j.hasStalled() { // just when the headers came
+		resp.Body.Close()
+		err = errStalled
+	}
 	if err != nil {
 		cancel(err)
 		err = t.failed(j, err)
@@ -215,7 +221,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	if c, since := j.arrived(); c != nil && !t.isLocal(c.addr.Addr()) {
 		t.success(since)
 	}
-	resp.Body = newBody(resp, j, cancel)
+	resp.Body = t.newBody(resp, j, cancel)
 	ended = true
 	return resp, nil
 }
@@ -225,6 +231,9 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) failed(j *journey, err error) error {
 	s := j.end()
 	err, cut := j.explain(err, s)
+	if s.stalled && s.used != nil { // HTTP/2 would keep it for the next
+		t.conns.spoil(s.used)
+	}
 	switch {
 	case j.proxy != nil: // whose account the dial settles; the host's failures cannot be told from the proxy's
 		t.breaker.release(j.permit)

@@ -104,7 +104,7 @@ func TestProxy_ConnectionOutlivesTheBoundOfItsBeginning(t *testing.T) {
 			base, _ := through(t, scheme)
 			_, cert := anyHost(t)
 			base.IdleConnTimeout = time.Hour
-			inWorld(t, base, transport.Options{ResponseHeaderTimeout: -1}, func(w *world) {
+			inWorld(t, base, transport.Options{ResponseHeaderTimeout: -1, IdleBodyTimeout: -1}, func(w *world) {
 				w.host("proxy.test", "192.0.2.9")
 				w.tunnels("192.0.2.9:3128", greet)
 				u := w.sites(1, "https", cert, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

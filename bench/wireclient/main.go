@@ -46,7 +46,7 @@ func class(err error) string {
 	switch k := hostwise.KindOf(err); k {
 	case hostwise.DNSNXDomain, hostwise.DNSNoData:
 		return "dns-notfound"
-	case hostwise.HTTPHeaderTimeout, hostwise.HTTPBodyTimeout, hostwise.Deadline:
+	case hostwise.HTTPHeaderTimeout, hostwise.HTTPWriteTimeout, hostwise.HTTPBodyTimeout, hostwise.Deadline:
 		return "timeout"
 	default:
 		return strings.ReplaceAll(string(k), "_", "-")

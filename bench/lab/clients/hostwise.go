@@ -93,6 +93,7 @@ var labKinds = map[hostwise.Kind]crawl.Kind{
 	hostwise.ConnectTimeout:       crawl.ConnectTimeout,
 	hostwise.ConnectUnreachable:   crawl.Unreachable,
 	hostwise.HTTPHeaderTimeout:    crawl.HTTPTimeout,
+	hostwise.HTTPWriteTimeout:     crawl.HTTPTimeout,
 	hostwise.HTTPBodyTimeout:      crawl.HTTPTimeout,
 	hostwise.HostDown:             crawl.CircuitOpen,
 	hostwise.HostPaused:           crawl.CircuitOpen,

@@ -1,0 +1,90 @@
+package transport
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// rateWindow is the time spent waiting over which Options.MinBodyRate counts.
+const rateWindow = time.Minute
+
+// A pace is what is asked of the sender of a body. It knows only the time in
+// which a read has waited: a caller may be as slow as it likes.
+type pace struct {
+	idle  time.Duration // the longest wait for a byte; 0: no bound
+	least int64         // bytes in each rateWindow; 0: no bound
+
+	waited time.Duration // in this window
+	got    int64         // in it
+}
+
+func (o *Options) pace() pace {
+	return pace{idle: o.IdleBodyTimeout, least: int64(o.MinBodyRate) * int64(rateWindow/time.Second)}
+}
+
+// patience is how long the next read may wait; 0: for ever.
+func (p *pace) patience() time.Duration {
+	if p.least == 0 {
+		return p.idle
+	}
+	left := max(1, rateWindow-p.waited)
+	if p.idle > 0 {
+		return min(p.idle, left)
+	}
+	return left
+}
+
+// came notes what a read has brought, after which time. A window begins anew
+// when its bytes are there.
+func (p *pace) came(n int, after time.Duration) {
+	p.waited += after
+	p.got += int64(n)
+	if p.got >= p.least {
+		p.waited, p.got = 0, 0
+	}
+}
+
+// tooSlow says what was missed by a read whose patience that was.
+func (p *pace) tooSlow(patience time.Duration) error {
+	if patience == p.idle {
+		return fmt.Errorf("no byte for %v: %w", p.idle, os.ErrDeadlineExceeded)
+	}
+	return fmt.Errorf("%d bytes in %v, less than %d: %w", p.got, rateWindow, p.least, os.ErrDeadlineExceeded)
+}
+
+// readTimers keeps the timers of reads for the next: a timer and its function
+// are two allocations.
+type readTimers struct{ free sync.Pool }
+
+// A readTimer ends the read of a body.
+type readTimer struct {
+	timer *time.Timer
+	body  atomic.Pointer[body]
+}
+
+// start has b's read end after d.
+func (p *readTimers) start(d time.Duration, b *body) *readTimer {
+	t, _ := p.free.Get().(*readTimer)
+	if t == nil {
+		t = &readTimer{}
+		t.body.Store(b)
+		t.timer = time.AfterFunc(d, t.fire)
+		return t
+	}
+	t.body.Store(b)
+	t.timer.Reset(d)
+	return t
+}
+
+func (t *readTimer) fire() { t.body.Load().stall() }
+
+// stop keeps t, unless it has fired.
+func (p *readTimers) stop(t *readTimer) {
+	if t.timer.Stop() {
+		t.body.Store(nil)
+		p.free.Put(t)
+	}
+}
