@@ -91,7 +91,7 @@ type Options struct {
 	ResponseHeaderTimeout time.Duration
 
 	// MaxResponseHeaderBytes bounds the response headers, those of
-	// informational responses (1xx) included unless a httptrace hook looks at
+	// informational responses (1xx) included unless an httptrace hook looks at
 	// them: hostwise.HTTPHeaderTooLarge. Default: that of the base transport,
 	// or 256 KiB.
 	MaxResponseHeaderBytes int64
