@@ -66,7 +66,7 @@ func (x *httpsExchange) dial(r *Resolver, config *tls.Config, timeout time.Durat
 func (r *Resolver) dialHTTPS(addr string, config *tls.Config, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, timeout)
 	defer cancel()
-	conn, err := r.opt.Dial(ctx, "tcp", addr)
+	conn, err := r.dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +74,7 @@ func (r *Resolver) dialHTTPS(addr string, config *tls.Config, timeout time.Durat
 		return nil, err
 	}
 	secure := tls.Client(conn, config) // net/http knows HTTP/2 by this very type
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
+	if err := r.handshake(ctx, secure); err != nil {
 		return nil, err
 	}
 	return secure, nil

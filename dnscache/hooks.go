@@ -8,8 +8,10 @@ import (
 )
 
 // Hooks are functions that a Resolver calls as it works; nil ones are not
-// called. They are called from the goroutines that do the work, several at a
-// time, with no lock held, and must not block, nor call Close.
+// called. They are called one after the other, in the order of what they tell,
+// on a goroutine of their own: one that takes long delays the others only, and
+// when 4,096 calls wait, further ones are dropped (Stats.HooksDropped). They
+// may call any method; see the package's section on functions of the caller's.
 type Hooks struct {
 	// QueryDone is called once for each message to a nameserver, when its
 	// reply has come, or it has failed, or nobody waits for it any more. One
@@ -51,13 +53,22 @@ var (
 	ErrNoCaller = errors.New("the last caller has left")
 )
 
+// hooksWaiting is the number of calls of hooks that wait for their turn; each
+// takes about 200 bytes.
+const hooksWaiting = 4096
+
+// hooksAtClose is how long Close waits for the functions of the caller's that
+// are only told things. It may be one of them that calls Close.
+const hooksAtClose = time.Second
+
 // queryDone calls the hook for q, the first time.
 func (r *Resolver) queryDone(q *query, rcode int, err error) {
 	h := r.opt.Hooks.QueryDone
 	if h == nil || q.done.Swap(true) {
 		return
 	}
-	h(QueryDone{Host: q.flight.name, Network: q.flight.family.network(), Server: q.server.name, Elapsed: time.Since(q.sent), Rcode: rcode, Err: err})
+	done := QueryDone{Host: q.flight.name, Network: q.flight.family.network(), Server: q.server.name, Elapsed: time.Since(q.sent), Rcode: rcode, Err: err}
+	r.hooks.Add(func() { h(done) })
 }
 
 // flightDone calls the hooks for a flight that is over, and for the queries
@@ -82,5 +93,5 @@ func (r *Resolver) flightDone(f *flight, callers int, rec *record) {
 			done.TTL = staleFor
 		}
 	}
-	h(done)
+	r.hooks.Add(func() { h(done) })
 }

@@ -172,7 +172,7 @@ func (r *Resolver) relayTo(ctx context.Context, s *server, query []byte) ([]byte
 		return reply, err
 	}
 	if s.protocol == overUDP {
-		conn, err := r.opt.Dial(ctx, "udp", s.addr)
+		conn, err := r.dial(ctx, "udp", s.addr)
 		if err != nil {
 			return nil, err
 		}

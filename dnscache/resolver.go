@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // A Resolver turns host names into addresses and remembers them. It is safe
@@ -23,6 +25,8 @@ type Resolver struct {
 	clock      clock
 	hosts      hostsFile
 	counters   counters
+	calls      hook.Group    // of the caller's functions
+	hooks      hook.Queue    // of these, Options.Hooks
 	wake       chan struct{} // of runSchedule
 
 	ctx    context.Context // ends with Close; for connections to nameservers only
@@ -59,6 +63,7 @@ func New(o *Options) (*Resolver, error) {
 		owned:      map[io.Closer]struct{}{},
 		allowance:  retransmitBurst * retransmitShare,
 	}
+	r.hooks = hook.Queue{Group: &r.calls, Max: hooksWaiting}
 	if r.hosts.static, err = staticHosts(opt.Hosts); err != nil {
 		return nil, err
 	}
@@ -98,8 +103,9 @@ func (r *Resolver) disown(c io.Closer) {
 
 // Close fails the lookups on their way, closes the sockets and waits for the
 // Resolver's goroutines. Later lookups get what the cache has, or fail with
-// net.ErrClosed. It must not be called from a hook or from the function given
-// to Subscribe, whose end it would wait for. It returns nil.
+// net.ErrClosed. For hooks, and for functions given to Subscribe, it waits for
+// a second at most, so that they may call it; Options.Dial must not, whose end
+// it would wait for. It returns nil.
 func (r *Resolver) Close() error {
 	r.mu.Lock()
 	r.closed = true
@@ -114,6 +120,7 @@ func (r *Resolver) Close() error {
 		r.finish(f, closedRecord(f.name))
 	}
 	r.wg.Wait()
+	r.calls.Wait(hooksAtClose)
 	return nil
 }
 

@@ -67,6 +67,10 @@ type Stats struct {
 	Bytes        int    // of memory for them, about
 	Evictions    uint64 // names dropped for lack of room
 	Servers      []ServerStats
+
+	HookPanics     uint64 // functions of the caller's that have panicked, or ended their goroutine, where it was not the caller's
+	FirstHookPanic string // what the first of them did, with its stack; "": there was none
+	HooksDropped   uint64 // calls of Options.Hooks that there was no room for, since others take too long
 }
 
 // Stats returns the current counters.
@@ -77,6 +81,8 @@ func (r *Resolver) Stats() Stats {
 		Queries: c.queries.Load(), Retransmits: c.retransmits.Load(), TCP: c.tcp.Load(), Dropped: c.dropped.Load(),
 	}
 	c.addHits(&s)
+	s.HookPanics, s.FirstHookPanic = r.calls.Count()
+	s.HooksDropped = r.hooks.Dropped()
 	s.Entries, s.Bytes, s.Evictions = r.cache.stats()
 	for _, srv := range r.conf.Load().servers {
 		s.Servers = append(s.Servers, srv.stats())

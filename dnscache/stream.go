@@ -40,6 +40,7 @@ var (
 	errTruncated   = errors.New("the reply is truncated")
 	errForged      = errors.New("too many replies to other questions")
 	errNotNeeded   = errors.New("closed for want of use")
+	errNoConn      = errors.New("Options.Dial returned neither a connection nor an error")
 	errForeign     = errors.New("replies to questions that were not asked")
 )
 
@@ -138,7 +139,7 @@ func (r *Resolver) runStream(st *stream) {
 func (r *Resolver) dialStream(s *server) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.timeout())
 	defer cancel()
-	conn, err := r.opt.Dial(ctx, "tcp", s.addr)
+	conn, err := r.dial(ctx, "tcp", s.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -147,11 +148,39 @@ func (r *Resolver) dialStream(s *server) (net.Conn, error) {
 		return conn, nil
 	}
 	secure := tls.Client(conn, s.tls)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
+	if err := r.handshake(ctx, secure); err != nil {
 		return nil, err
 	}
 	return secure, nil
+}
+
+// dial connects to a nameserver. What the caller's function does to the
+// goroutine it runs on is an error of the attempt.
+func (r *Resolver) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	if r.ownDial {
+		return r.opt.Dial(ctx, network, address)
+	}
+	if fault := r.calls.Call(func() { conn, err = r.opt.Dial(ctx, network, address) }); fault != nil {
+		return nil, fault
+	}
+	if conn == nil && err == nil {
+		err = errNoConn
+	}
+	return conn, err
+}
+
+// handshake is that of a new connection, which it closes if it fails.
+// TLSConfig has functions of the caller's, too.
+func (r *Resolver) handshake(ctx context.Context, conn *tls.Conn) (err error) {
+	if r.opt.TLSConfig == nil {
+		err = conn.HandshakeContext(ctx)
+	} else if fault := r.calls.Call(func() { err = conn.HandshakeContext(ctx) }); fault != nil {
+		err = fault
+	}
+	if err != nil {
+		conn.NetConn().Close()
+	}
+	return err
 }
 
 // readStream hands the replies on until the connection ends, or is no longer

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // A Subscription hands the answers of one lookup on as they come.
@@ -16,6 +17,8 @@ type Subscription struct {
 	asked  familySet // by the caller
 	want   familySet // of these, those that are not switched off
 	answer func(network string, addrs []netip.Addr, err error)
+	later  hook.Queue // calls answer, once Subscribe has returned
+	async  bool       // all answers come that way
 
 	mu      sync.Mutex // protects what follows
 	name    string     // that flights ask for
@@ -27,10 +30,10 @@ type Subscription struct {
 // Subscribe asks for host's addresses and returns at once. network is "ip",
 // "ip4" or "ip6"; any other is an error of both families. It calls answer once
 // for each family, "ip6" and "ip4", with that family's addresses or its error:
-// before it returns for what is known, and later, from another goroutine, for
-// the rest. answer must not block, nor call Close.
+// before it returns for what is known, and later, from a goroutine of its own, for
+// the rest; there, one that panics is counted in Stats.HookPanics.
 func (r *Resolver) Subscribe(network, host string, answer func(network string, addrs []netip.Addr, err error)) *Subscription {
-	s := &Subscription{r: r, host: host, answer: answer}
+	s := &Subscription{r: r, host: host, answer: answer, later: hook.Queue{Group: &r.calls}}
 	var ok bool
 	if s.asked, ok = familiesOf(network); !ok {
 		s.asked = 1<<v6 | 1<<v4 // to be told that there is no such network
@@ -53,7 +56,7 @@ func (r *Resolver) Subscribe(network, host string, answer func(network string, a
 		return s
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
-	s.cancel = cancel
+	s.cancel, s.async = cancel, true
 	if !r.own(func() { s.search(ctx, names) }, nil) {
 		s.fail(closedRecord(host).err)
 	}
@@ -108,7 +111,7 @@ func (s *Subscription) deliver(addrs []netip.Addr) {
 func (s *Subscription) fail(err error) {
 	for _, f := range [...]family{v6, v4} {
 		if s.asked.has(f) {
-			s.answer(f.network(), nil, err)
+			s.say(f, nil, err, s.async)
 		}
 	}
 }
@@ -131,7 +134,7 @@ func (s *Subscription) start(host string) {
 		switch {
 		case !s.asked.has(f):
 		case !s.want.has(f) || records[f] == nil && !ask[f]: // switched off, or a literal of the other family
-			s.answer(f.network(), nil, &hostwise.DNSError{Host: s.host, Kind: hostwise.DNSNoData})
+			s.say(f, nil, &hostwise.DNSError{Host: s.host, Kind: hostwise.DNSNoData}, s.async)
 		case !ask[f]:
 			s.tell(f, records[f], false)
 		default:
@@ -153,10 +156,19 @@ func (s *Subscription) answered(f family, rec *record) { s.tell(f, rec, true) }
 
 func (s *Subscription) tell(f family, rec *record, fresh bool) {
 	if rec.err != nil {
-		s.answer(f.network(), nil, s.r.callerError(rec, fresh))
+		s.say(f, nil, s.r.callerError(rec, fresh), fresh || s.async)
 		return
 	}
-	s.answer(f.network(), append([]netip.Addr(nil), rec.addrs...), nil)
+	s.say(f, append([]netip.Addr(nil), rec.addrs...), nil, fresh || s.async)
+}
+
+// say calls the caller's function: later, if the goroutine is not the caller's.
+func (s *Subscription) say(f family, addrs []netip.Addr, err error, later bool) {
+	if later {
+		s.later.Add(func() { s.answer(f.network(), addrs, err) })
+		return
+	}
+	s.answer(f.network(), addrs, err)
 }
 
 // Stop ends the interest in answers; one on its way may still arrive. Unlike

@@ -187,7 +187,7 @@ func (u *udpSocket) retire() {
 func (r *Resolver) openSocket(s *server) (*udpSocket, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.timeout())
 	defer cancel()
-	conn, err := r.opt.Dial(ctx, "udp", s.addr)
+	conn, err := r.dial(ctx, "udp", s.addr)
 	if err != nil {
 		return nil, err
 	}
