@@ -9,6 +9,7 @@ import (
 
 	"github.com/gocolly/colly/v2"
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 	"github.com/hostwise-go/hostwise/transport"
 )
 
@@ -23,6 +24,8 @@ type Handle struct {
 	life context.Context // of the goroutines and the waits; ends with Close
 	end  context.CancelFunc
 	wg   sync.WaitGroup // the goroutines of PrefetchLinks
+
+	calls hook.Group // of the caller's functions
 
 	mu        sync.Mutex // protects what follows
 	closed    bool

@@ -144,7 +144,7 @@ func (h *Handle) gaveUp(r *colly.Response, err error) {
 	o := h.retry
 	h.mu.Unlock()
 	if o != nil && o.GaveUp != nil {
-		o.GaveUp(r, err)
+		_ = h.calls.Call(func() { o.GaveUp(r, err) }) // which has counted a panic
 	}
 }
 

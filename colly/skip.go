@@ -9,8 +9,8 @@ import (
 // SkipDeadHosts has requests aborted, before they take one of Colly's slots
 // or wait for one of its delays, whose host is down: the Transport would not
 // try them before down.RetryAt. To Colly an aborted request is neither a
-// response nor an error, so f is told of each, from the goroutine of the
-// request; it may be nil. A retry is aborted, too, and has failed for good:
+// response nor an error, so f is told of each, while the request waits; it may
+// be nil. A retry is aborted, too, and has failed for good:
 // RetryOptions.GaveUp is told as well. Requests through a proxy are not looked
 // at. A collector that obeys robots.txt asks for it before: where it has none of
 // the host, Visit fails with the HostDownError, and nothing is skipped.
@@ -41,6 +41,6 @@ func (h *Handle) skipDead(r *colly.Request) *hostwise.HostDownError {
 	}
 	r.Abort()
 	h.count(func(s *Stats) { s.Skipped++ })
-	f(r, down)
+	_ = h.calls.Call(func() { f(r, down) }) // which has counted a panic
 	return down
 }

@@ -23,6 +23,9 @@ type Stats struct {
 
 	Prefetched      uint64 // names looked up by PrefetchLinks
 	PrefetchDropped uint64 // names that its queue had no room for
+
+	HookPanics     uint64 // calls of OnFailure's, SkipDeadHosts' and GaveUp's functions that have panicked, or ended their goroutine
+	FirstHookPanic string // what the first of them did, with its stack; "": there was none
 }
 
 // Stats returns the current counters.
@@ -31,6 +34,7 @@ func (h *Handle) Stats() Stats {
 	defer h.mu.Unlock()
 	s := h.stats
 	s.Failures = maps.Clone(s.Failures)
+	s.HookPanics, s.FirstHookPanic = h.calls.Count()
 	return s
 }
 
@@ -47,10 +51,10 @@ type Failure struct {
 	Err     error
 }
 
-// OnFailure has f called for every failed round trip, on the goroutine that
-// made it: those that never reach the collector's OnError (robots.txt), those
-// whose errors nobody looks at (a queue's), each hop of a redirect and each
-// retry. It replaces the function set before; nil removes it.
+// OnFailure has f called for every failed round trip, which waits for it:
+// those that never reach the collector's OnError (robots.txt), those whose
+// errors nobody looks at (a queue's), each hop of a redirect and each retry. It
+// replaces the function set before; nil removes it.
 //
 // A response whose body breaks off is none of them: the error is in OnError.
 func (h *Handle) OnFailure(f func(Failure)) {
@@ -64,6 +68,6 @@ func (h *Handle) tell(req *http.Request, err error) {
 	f := h.onFailure
 	h.mu.Unlock()
 	if f != nil {
-		f(Failure{Request: req, Kind: hostwise.KindOf(err), Err: err})
+		_ = h.calls.Call(func() { f(Failure{Request: req, Kind: hostwise.KindOf(err), Err: err}) }) // which has counted a panic
 	}
 }

@@ -54,7 +54,7 @@ func (t *Transport) Lookup(ctx context.Context, host string) ([]netip.Addr, erro
 			network = networks[1-f]
 		}
 	}
-	addrs, err := t.resolver.LookupNetIP(ctx, network, host)
+	addrs, err := t.lookup(ctx, network, host)
 	if err != nil {
 		return nil, asDNSError(host, err)
 	}

@@ -22,39 +22,53 @@ import (
 func (d *dial) attempt(i int, a netip.AddrPort) {
 	defer d.t.wg.Done()
 	growStack(i)
-	last := event{attempt: i, addr: a, err: errAbandoned} // unless connect returns
-	defer func() { d.events.post(last) }()
+	var last event
+	var raw net.Conn
+	returned := false
+	defer func() {
+		if !returned { // DialContext, or a function of the TLSClientConfig
+			last = event{attempt: i, addr: a, err: d.t.calls.Recovered(recover()), established: raw != nil}
+			if raw != nil {
+				raw.Close()
+			}
+		}
+		d.events.post(last)
+	}()
+	last = d.reach(i, a, &raw)
+	returned = true
+}
+
+// reach is the work of attempt. raw is set to the connection, for as long as
+// it is not in the event returned.
+func (d *dial) reach(i int, a netip.AddrPort, raw *net.Conn) event {
 	start := time.Now()
-	raw, err := d.connect(a)
+	var err error
+	*raw, err = d.connect(a)
 	took := time.Since(start)
-	if err == nil && raw == nil {
+	if err == nil && *raw == nil {
 		err = errors.New("the base transport's DialContext returned neither a connection nor an error")
 	}
 	if err == nil || isAnswer(err) { // also when nobody waits for it any more
 		d.t.addresses.answered(a)
 	}
 	if err != nil {
-		last.err = failure.Route(err, a.String(), d.t.system)
-		return
+		return event{attempt: i, addr: a, err: failure.Route(err, a.String(), d.t.system)}
 	}
-	c := &conn{Conn: raw, addr: a}
-	connected := event{attempt: i, addr: a, connected: true, repeated: took >= soonestRepetition && retransmitted(raw)}
+	c := &conn{Conn: *raw, addr: a}
+	connected := event{attempt: i, addr: a, connected: true, repeated: took >= soonestRepetition && retransmitted(*raw)}
 	if d.tls == nil {
 		connected.conn, connected.established = c, true
-		last = connected
-		return
+		return connected
 	}
 	d.events.post(connected)
 	c.tls = tls.Client(c, d.tls)
 	ctx, cancel := context.WithTimeout(d.ctx, d.t.opt.TLSHandshakeTimeout)
-	err = c.tls.HandshakeContext(ctx)
-	cancel()
-	if err != nil {
-		raw.Close()
-		last = event{attempt: i, addr: a, err: plainHTTP(err), established: true}
-		return
+	defer cancel()
+	if err := c.tls.HandshakeContext(ctx); err != nil {
+		(*raw).Close()
+		return event{attempt: i, addr: a, err: plainHTTP(err), established: true}
 	}
-	last = event{attempt: i, addr: a, conn: c, established: true}
+	return event{attempt: i, addr: a, conn: c, established: true}
 }
 
 // growStack gives a goroutine at once the stack that package net's dial needs:

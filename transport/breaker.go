@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 	"github.com/sony/gobreaker/v2"
 )
 
@@ -58,8 +59,8 @@ var (
 
 func isNoVerdict(err error) bool { return err == errNoVerdict }
 
-func newBreaker(o BreakerOptions) *breaker {
-	b := &breaker{opt: o, seed: maphash.MakeSeed(), changes: changes[HostChange]{hook: o.OnChange}}
+func newBreaker(o BreakerOptions, calls *hook.Group) *breaker {
+	b := &breaker{opt: o, seed: maphash.MakeSeed(), changes: changes[HostChange]{hook: o.OnChange, calls: calls}}
 	for i := range b.trips {
 		limit := b.limit(i == 1)
 		b.trips[i] = func(c gobreaker.Counts) bool { return limit > 0 && int(c.ConsecutiveFailures) >= limit }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 	"github.com/sony/gobreaker/v2"
 )
 
@@ -33,7 +34,7 @@ func newTestBreaker(o BreakerOptions) *breaker {
 	if err := o.setDefaults(); err != nil {
 		panic(err)
 	}
-	return newBreaker(o)
+	return newBreaker(o, new(hook.Group))
 }
 
 func inBreaker(t *testing.T, f func(b *breakerTest)) {

@@ -2,7 +2,10 @@ package transport
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // A HostState is what the circuit breaker does with requests to a host.
@@ -36,12 +39,18 @@ type HostChange struct {
 // changes hands changes to a hook of the user's, in their order and one after
 // the other.
 type changes[T any] struct {
-	hook func(T)
+	hook    func(T)
+	calls   *hook.Group
+	dropped atomic.Uint64
 
 	mu    sync.Mutex // protects what follows
 	queue []T
 	busy  bool // somebody is in the hook, and will see to the queue
 }
+
+// maxChanges bounds those that wait for a hook that does not return: twice as
+// many as one outage may bring about.
+const maxChanges = 2 * maxBreakers
 
 // add notes a change, to be told later: locks are held.
 func (c *changes[T]) add(x T) {
@@ -50,6 +59,10 @@ func (c *changes[T]) add(x T) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.queue) >= maxChanges {
+		c.dropped.Add(1)
+		return
+	}
 	c.queue = append(c.queue, x)
 }
 
@@ -79,10 +92,8 @@ func (c *changes[T]) next() (x T, ok bool) {
 }
 
 func (c *changes[T]) call(x T) {
-	defer func() { // also when the hook panics
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.busy = false
-	}()
-	c.hook(x)
+	_ = c.calls.Call(func() { c.hook(x) }) // which has counted a panic
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
 }

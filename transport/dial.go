@@ -15,6 +15,7 @@ import (
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/failure"
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // DialContext connects to address, a host:port, like (*net.Dialer).DialContext:
@@ -46,9 +47,21 @@ func (t *Transport) DialContext(ctx context.Context, network, address string) (n
 	defer t.breaker.changes.tell()
 	conn, err := d.run(ctx)
 	if err == nil {
+		done := false
+		defer func() { t.closeUnless(done, conn, permit) }()
 		t.breaker.success(key, permit)
+		done = true
 	}
 	return conn, err
+}
+
+// closeUnless gives a connection back when BreakerOptions.Key, asked once more,
+// has not returned.
+func (t *Transport) closeUnless(done bool, conn net.Conn, p *permit) {
+	if !done {
+		conn.Close()
+		t.breaker.release(p)
+	}
 }
 
 // dialForRequest is the inner transport's DialContext.
@@ -66,12 +79,32 @@ func (t *Transport) dialTLSForRequest(ctx context.Context, network, address stri
 	return t.dialJourney(ctx, network, address, config)
 }
 
-// dialJourney dials for a request, to its host or to its proxy.
+// dialJourney dials for a request, to its host or to its proxy. It is on a
+// goroutine of net/http's, which a function of the caller's must not end.
 func (t *Transport) dialJourney(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
 	j := journeyOf(ctx)
 	if j == nil {
 		return nil, errors.New("transport: dial outside of a request")
 	}
+	if t.opt.Breaker.Key == nil && j.user() == nil {
+		return t.dialUnguarded(ctx, j, network, address, config)
+	}
+	return t.dialGuarded(ctx, j, network, address, config)
+}
+
+func (t *Transport) dialGuarded(ctx context.Context, j *journey, network, address string, config *tls.Config) (conn net.Conn, err error) {
+	fault := t.calls.Call(func() { conn, err = t.dialUnguarded(ctx, j, network, address, config) })
+	if fault == nil {
+		return conn, err
+	}
+	e := &hostwise.ConnectError{Host: j.key, Kind: hostwise.Other, Err: fault}
+	if j.proxy != nil {
+		e.Proxy = address
+	}
+	return nil, e
+}
+
+func (t *Transport) dialUnguarded(ctx context.Context, j *journey, network, address string, config *tls.Config) (net.Conn, error) {
 	j.pool.enter(j.host)
 	kept := false
 	defer func() {
@@ -105,7 +138,7 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		t.breaker.release(permit)
 		return nil, err
 	}
-	d.user, d.journey = httptrace.ContextClientTrace(j.Context), j
+	d.user, d.journey = j.user(), j
 	d.deadline, _ = j.Deadline()
 	if config != nil {
 		if config.ServerName == "" {
@@ -121,6 +154,8 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 		t.breaker.changes.tell()
 		return nil, err
 	}
+	done := false
+	defer func() { t.closeUnless(done, conn, permit) }()
 	c := connOf(conn)
 	c.pool, c.host, kept = j.pool, j.host, true
 	wanted := j.made(c)
@@ -131,6 +166,7 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	case !wanted: // a connection in time for nobody says nothing of answers
 		t.breaker.release(permit)
 	}
+	done = true
 	return conn, nil
 }
 
@@ -248,13 +284,13 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	d.settleAddresses(time.Now())
 	d.t.contacts.leave(d) // after the charge, so that those who wait see it
 	d.state.finish(err)
-	d.report(err)
 	ended = true
+	if err != nil && d.turn { // before the report, which may take long
+		d.t.conns.giveBack()
+	}
+	d.report(err)
 	switch {
 	case err != nil:
-		if d.turn {
-			d.t.conns.giveBack()
-		}
 		return nil, err
 	case won.tls != nil:
 		return won.tls, nil
@@ -278,7 +314,7 @@ func (d *dial) abandon(won *conn) {
 	}
 }
 
-var errAbandoned = errors.New("a function of the caller's has ended the goroutine")
+var errAbandoned = hook.ErrGoexit
 
 // try resolves and races, unless the local network is suspected to be down.
 func (d *dial) try(ctx context.Context) (*conn, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // A journey is what is known of one request on its way. It travels in the
@@ -29,6 +30,7 @@ type journey struct {
 	onlyHTTP1       bool
 	conns           *connLimit
 	maxDials        int          // 0: no bound
+	calls           *hook.Group  // of the caller's functions
 	body            *requestBody // nil: none, or one that cannot fail
 	trace           httptrace.ClientTrace
 
@@ -73,6 +75,9 @@ func journeyOf(ctx context.Context) *journey {
 // traced returns the journey as a context that tells when net/http has a
 // connection for the request.
 func (j *journey) traced() context.Context {
+	if user := j.user(); user != nil {
+		return j.withTrace(user)
+	}
 	j.trace.GotConn, j.trace.WroteRequest = j.gotConn, j.wroteRequest
 	return httptrace.WithClientTrace(j, &j.trace)
 }
@@ -159,7 +164,7 @@ func (j *journey) rewind(r *http.Request) bool {
 // watch has the journey know how reading r's body fails, if it can.
 func (j *journey) watch(r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody && !isInMemory(r) {
-		j.body = &requestBody{ReadCloser: r.Body, j: j}
+		j.body = &requestBody{ReadCloser: guardedBody{r.Body, j.calls}, j: j}
 		r.Body = j.body
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 const (
@@ -91,8 +92,8 @@ type standing struct {
 	counts bool
 }
 
-func newOutage(hook func(OutageChange), off bool) *outage {
-	o := &outage{start: time.Now().Add(-1), off: off, run: 1, hosts: map[string]standing{}, where: map[string]struct{}{}, changes: changes[OutageChange]{hook: hook}}
+func newOutage(told func(OutageChange), off bool, calls *hook.Group) *outage {
+	o := &outage{start: time.Now().Add(-1), off: off, run: 1, hosts: map[string]standing{}, where: map[string]struct{}{}, changes: changes[OutageChange]{hook: told, calls: calls}}
 	for i := range o.turn {
 		o.turn[i] = make(chan struct{}, 1)
 		o.turn[i] <- struct{}{}
@@ -135,7 +136,7 @@ func (o *outage) forget(now time.Time) {
 // endOutage ends the suspicion.
 func (t *Transport) endOutage() {
 	if r, ok := t.resolver.(interface{ ForgetFailures() }); ok {
-		r.ForgetFailures() // first, so that nobody meets them
+		_ = t.calls.Call(r.ForgetFailures) // first, so that nobody meets them
 	}
 	if t.routes.none() { // and it works all the same
 		t.routes.had.Store(false)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 	"github.com/hostwise-go/hostwise/internal/simnet"
 )
 
@@ -85,7 +86,7 @@ func TestBreaker_CoolDownForEver(t *testing.T) {
 			if err := o.setDefaults(); err != nil {
 				t.Fatal(err)
 			}
-			b.breaker = newBreaker(o)
+			b.breaker = newBreaker(o, new(hook.Group))
 			if retryAt := b.trip(false); time.Until(retryAt) < 80*365*24*time.Hour {
 				t.Fatalf("down until %v", retryAt)
 			}

@@ -37,10 +37,14 @@ func (t *Transport) chooseProxy(j *journey, r *http.Request) (err error) {
 
 // proxyAnswer turns a proxy's refusal to CONNECT into a typed error, after
 // next, the user's own hook.
-func proxyAnswer(next func(context.Context, *url.URL, *http.Request, *http.Response) error) func(context.Context, *url.URL, *http.Request, *http.Response) error {
+func (t *Transport) proxyAnswer(next func(context.Context, *url.URL, *http.Request, *http.Response) error) func(context.Context, *url.URL, *http.Request, *http.Response) error {
 	return func(ctx context.Context, proxy *url.URL, connect *http.Request, resp *http.Response) error {
 		if next != nil {
-			if err := next(ctx, proxy, connect, resp); err != nil {
+			var err error
+			if fault := t.calls.Call(func() { err = next(ctx, proxy, connect, resp) }); fault != nil {
+				err = &hostwise.ConnectError{Host: connect.Host, Proxy: failure.HostPort(proxy), Kind: hostwise.Other, Err: fault}
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -58,5 +62,19 @@ func proxyAnswer(next func(context.Context, *url.URL, *http.Request, *http.Respo
 			kind = hostwise.ProxyTimeout
 		}
 		return &hostwise.ConnectError{Host: connect.Host, Proxy: failure.HostPort(proxy), Kind: kind, Err: errors.New(resp.Status)}
+	}
+}
+
+// proxyHeader is next, the user's own function for the headers of CONNECT,
+// whose panic is an error of the dial.
+func (t *Transport) proxyHeader(next func(context.Context, *url.URL, string) (http.Header, error)) func(context.Context, *url.URL, string) (http.Header, error) {
+	if next == nil {
+		return nil
+	}
+	return func(ctx context.Context, proxy *url.URL, target string) (h http.Header, err error) {
+		if fault := t.calls.Call(func() { h, err = next(ctx, proxy, target) }); fault != nil {
+			return nil, &hostwise.ConnectError{Host: target, Proxy: failure.HostPort(proxy), Kind: hostwise.Other, Err: fault}
+		}
+		return h, err
 	}
 }

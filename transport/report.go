@@ -68,7 +68,7 @@ func (d *dial) report(err error) {
 		r.Attempts = append(r.Attempts, DialAttempt{Attempt: a, Delay: s.delay, DelayFrom: string(s.from), Hedge: s.hedge})
 	}
 	d.state.mu.Unlock()
-	d.t.opt.DialDone(r)
+	_ = d.t.calls.Call(func() { d.t.opt.DialDone(r) }) // which has counted a panic
 }
 
 // note keeps an answer for the report.

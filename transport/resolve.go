@@ -77,7 +77,7 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 			continue
 		}
 		d.t.start(func() {
-			addrs, err := d.t.resolver.LookupNetIP(lookups, networks[f], d.host)
+			addrs, err := d.t.lookup(lookups, networks[f], d.host)
 			events.post(event{answer: true, family: happyeyeballs.Family(f), addrs: addrs, err: err})
 		})
 	}
@@ -87,6 +87,18 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 // errMisspelt is the error for a host such as 127.1 or 0x7f.0.0.1.
 func errMisspelt(host string) error {
 	return &hostwise.DNSError{Host: host, Kind: hostwise.DNSBadName, Err: errors.New("last label is a number, but the whole is not an IP address")}
+}
+
+// lookup asks the Resolver. What one of the caller's does to its goroutine is
+// an error of the lookup.
+func (t *Transport) lookup(ctx context.Context, network, host string) (addrs []netip.Addr, err error) {
+	if r, ok := t.resolver.(*dnscache.Resolver); ok {
+		return r.LookupNetIP(ctx, network, host)
+	}
+	if fault := t.calls.Call(func() { addrs, err = t.resolver.LookupNetIP(ctx, network, host) }); fault != nil {
+		return nil, &hostwise.DNSError{Host: host, Kind: hostwise.Other, Err: fault}
+	}
+	return addrs, err
 }
 
 // cached takes in the answers that the cache has for all families, IPv6 first.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // dialState is what a dial has learned so far. The dial writes it; a request
@@ -232,7 +233,11 @@ func (s *dialState) failure() error {
 		}
 	}
 	if s.proxy != "" {
-		return &hostwise.ConnectError{Host: s.host, Proxy: s.proxy, Kind: proxyKind(connectKinds(list)), Attempts: list}
+		kind := connectKinds(list)
+		if kind != hostwise.Other || !slices.ContainsFunc(list, func(a hostwise.Attempt) bool { return hook.IsFault(a.Err) }) {
+			kind = proxyKind(kind)
+		}
+		return &hostwise.ConnectError{Host: s.host, Proxy: s.proxy, Kind: kind, Attempts: list}
 	}
 	if shaken != nil {
 		return &hostwise.TLSError{Host: s.host, Addr: shaken.Addr, Kind: handshakeKind(shaken.Err), Attempts: several(list), Err: shaken.Err}

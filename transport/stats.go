@@ -44,6 +44,11 @@ type Stats struct {
 	AddressesSilent int                      // addresses, with a port, that have timed out for three names and not answered since
 	Race            RaceStats                // how the dials went
 
+	// Functions of the caller's: see the package's section on them.
+	HookPanics     uint64 // that have panicked, or ended their goroutine, where it was not the caller's
+	FirstHookPanic string // what the first of them did, with its stack; "": there was none
+	HooksDropped   uint64 // calls of OnChange and OnOutage that there was no room for, since one does not return
+
 	// The circuit breaker.
 	HostsDown   int           // hosts that are down now
 	HostsPaused int           // hosts that have asked for a pause (BreakerOptions.HonorRetryAfter), which is not over
@@ -90,6 +95,8 @@ func (t *Transport) Stats() Stats {
 	since, over := t.outage.suspicion()
 	s.Outage, s.OutageSince = over != nil, since
 	s.Outages, s.Canaries, s.LocalRefused = t.outage.outages.Load(), t.outage.canaries.Load(), t.outage.refused.Load()
+	s.HookPanics, s.FirstHookPanic = t.calls.Count()
+	s.HooksDropped = t.breaker.changes.dropped.Load() + t.outage.changes.dropped.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Failures = maps.Clone(c.failures)

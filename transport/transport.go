@@ -16,6 +16,7 @@ import (
 	"github.com/hostwise-go/hostwise/dnscache"
 	"github.com/hostwise-go/hostwise/internal/failure"
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // A Transport is an http.RoundTripper. It is safe for concurrent use, and
@@ -41,6 +42,7 @@ type Transport struct {
 	conns     *connLimit
 	timers    readTimers
 	counters  counters
+	calls     hook.Group // of the caller's functions
 
 	mu      sync.Mutex     // orders start and Close
 	closing chan struct{}  // closed by Close
@@ -75,9 +77,10 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, guard: guard, original: original, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		breaker: newBreaker(opt.Breaker), outage: newOutage(opt.OnOutage, opt.DisableOutageDetection), addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
 	}
+	t.breaker, t.outage = newBreaker(opt.Breaker, &t.calls), newOutage(opt.OnOutage, opt.DisableOutageDetection, &t.calls)
 	t.contacts.breaker = t.breaker
 	if t.dial == nil || isStandard(t.dial) {
 		t.dial = t.guard.newDialer().DialContext
@@ -95,7 +98,8 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	inner.Proxy = chosenProxy
 	inner.DialContext = t.dialForRequest
 	inner.DialTLSContext = t.dialTLSForRequest
-	inner.OnProxyConnectResponse = proxyAnswer(inner.OnProxyConnectResponse)
+	inner.OnProxyConnectResponse = t.proxyAnswer(inner.OnProxyConnectResponse)
+	inner.GetProxyConnectHeader = t.proxyHeader(inner.GetProxyConnectHeader)
 	t.pools = newPools(inner, opt.MaxConns)
 	return t, nil
 }
@@ -162,7 +166,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, down
 	}
-	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns, maxDials: t.opt.MaxDialsPerRequest}
+	j := &journey{Context: ctx, key: key, start: time.Now(), permit: permit, onlyHTTP1: requiresHTTP1(req), conns: t.conns, maxDials: t.opt.MaxDialsPerRequest, calls: &t.calls}
 	j.patience.most = t.opt.ResponseHeaderTimeout
 	own, cancel, giveUp := j.begun(req.Body != nil && req.Body != http.NoBody)
 	var resp *http.Response
@@ -289,7 +293,8 @@ func (t *Transport) CloseIdleConnections() { t.pools.closeIdle() }
 
 // Close ends the dials in progress and closes idle connections, and the
 // resolver if New made it. Requests being answered go on; later ones fail.
-// It returns nil.
+// It waits for the base's DialContext and for a Resolver of the caller's, whose
+// contexts it ends: they must not call it. Hooks may. It returns nil.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	if t.closed() == nil {

@@ -11,9 +11,22 @@ import (
 	"time"
 )
 
-// ErrGoexit is that a function of the user's has ended its goroutine
-// (runtime.Goexit, as by t.FailNow).
-var ErrGoexit = errors.New("a function of the caller's has ended the goroutine")
+// A Fault is the error of what a function of the user's did not return from. It
+// does not unwrap to the value of the panic: what is in it has happened to no
+// host.
+type Fault struct{ text string }
+
+func (f *Fault) Error() string { return f.text }
+
+// ErrGoexit is that it has ended its goroutine (runtime.Goexit, as by
+// t.FailNow).
+var ErrGoexit error = &Fault{"a function of the caller's has ended the goroutine"}
+
+// IsFault reports whether err is a Fault.
+func IsFault(err error) bool {
+	_, ok := errors.AsType[*Fault](err)
+	return ok
+}
 
 // A Group is the functions of one owner. It counts the calls that did not
 // return. The zero value is ready.
@@ -36,13 +49,12 @@ func (g *Group) Count() (n uint64, first string) {
 }
 
 // Recovered counts a call that did not return, and makes the error of it;
-// value is what recover returns, in the function that was deferred. The error
-// does not unwrap to the value: what is in it has not happened to any host.
+// value is what recover returns, in the function that was deferred.
 func (g *Group) Recovered(value any) error {
 	g.n.Add(1)
 	err := ErrGoexit
 	if value != nil {
-		err = fmt.Errorf("a function of the caller's has panicked: %v", value)
+		err = &Fault{fmt.Sprintf("a function of the caller's has panicked: %v", value)}
 	}
 	if g.first.Load() == nil {
 		first := err.Error() + "\n" + string(debug.Stack())

@@ -1,0 +1,92 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http/httptrace"
+	"net/textproto"
+
+	"github.com/hostwise-go/hostwise/internal/hook"
+)
+
+// user is the trace of the request's own context; nil if it has none.
+func (j *journey) user() *httptrace.ClientTrace { return httptrace.ContextClientTrace(j.Context) }
+
+// withTrace returns j as a context with a trace that calls gotConn and
+// wroteRequest, and the user's hooks. Of those, net/http calls all but GetConn
+// and GotConn on goroutines of its own, which they must not end, nor the
+// process with them; what they do in dials, dialJourney sees to.
+func (j *journey) withTrace(user *httptrace.ClientTrace) context.Context {
+	j.trace = *user
+	t := &j.trace
+	t.GotConn = func(i httptrace.GotConnInfo) {
+		j.gotConn(i)
+		if user.GotConn != nil {
+			user.GotConn(i)
+		}
+	}
+	told := guarded1(j.calls, user.WroteRequest)
+	t.WroteRequest = func(i httptrace.WroteRequestInfo) {
+		j.wroteRequest(i)
+		if told != nil {
+			told(i)
+		}
+	}
+	t.PutIdleConn = guarded1(j.calls, user.PutIdleConn)
+	t.GotFirstResponseByte = guarded0(j.calls, user.GotFirstResponseByte)
+	t.Got100Continue = guarded0(j.calls, user.Got100Continue)
+	t.TLSHandshakeStart = guarded0(j.calls, user.TLSHandshakeStart)
+	t.WroteHeaders = guarded0(j.calls, user.WroteHeaders)
+	t.Wait100Continue = guarded0(j.calls, user.Wait100Continue)
+	if f := user.TLSHandshakeDone; f != nil {
+		t.TLSHandshakeDone = func(s tls.ConnectionState, err error) { _ = j.calls.Call(func() { f(s, err) }) }
+	}
+	if f := user.WroteHeaderField; f != nil {
+		t.WroteHeaderField = func(key string, value []string) { _ = j.calls.Call(func() { f(key, value) }) }
+	}
+	if f := user.Got1xxResponse; f != nil {
+		t.Got1xxResponse = func(code int, header textproto.MIMEHeader) (err error) {
+			if fault := j.calls.Call(func() { err = f(code, header) }); fault != nil {
+				return fault
+			}
+			return err
+		}
+	}
+	return httptrace.WithClientTrace(withoutTrace{j}, t)
+}
+
+func guarded0(calls *hook.Group, f func()) func() {
+	if f == nil {
+		return nil
+	}
+	return func() { _ = calls.Call(f) }
+}
+
+func guarded1[T any](calls *hook.Group, f func(T)) func(T) {
+	if f == nil {
+		return nil
+	}
+	return func(x T) { _ = calls.Call(func() { f(x) }) }
+}
+
+// A guardedBody is a request's body, which net/http reads and closes on
+// goroutines of its own: a panic there is an error of reading it.
+type guardedBody struct {
+	io.ReadCloser
+	calls *hook.Group
+}
+
+func (b guardedBody) Read(p []byte) (n int, err error) {
+	if fault := b.calls.Call(func() { n, err = b.ReadCloser.Read(p) }); fault != nil {
+		return 0, fault
+	}
+	return n, err
+}
+
+func (b guardedBody) Close() (err error) {
+	if fault := b.calls.Call(func() { err = b.ReadCloser.Close() }); fault != nil {
+		return fault
+	}
+	return err
+}
