@@ -107,8 +107,8 @@ type Options struct {
 
 	// Dial connects to a nameserver, as net.Resolver.Dial does: network is
 	// "udp" or "tcp", address an ip:port. Connections for "udp" must keep
-	// message boundaries. It must end with its context: until then its server
-	// is not dialled again, and Close waits for it. Default: a net.Dialer.
+	// message boundaries. One that does not end with its context is given up
+	// 0.1 s later. Default: a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

@@ -104,8 +104,8 @@ func (r *Resolver) disown(c io.Closer) {
 // Close fails the lookups on their way, closes the sockets and waits for the
 // Resolver's goroutines. Later lookups get what the cache has, or fail with
 // net.ErrClosed. For hooks, and for functions given to Subscribe, it waits for
-// a second at most, so that they may call it; Options.Dial must not, whose end
-// it would wait for. It returns nil.
+// a second at most, so that they may call it, and for Options.Dial 0.1 s. It
+// returns nil.
 func (r *Resolver) Close() error {
 	r.mu.Lock()
 	r.closed = true

@@ -154,13 +154,35 @@ func (r *Resolver) dialStream(s *server) (net.Conn, error) {
 	return secure, nil
 }
 
+// dialGrace is how long a Dial of the caller's may go on beyond its context.
+const dialGrace = 100 * time.Millisecond
+
 // dial connects to a nameserver. What the caller's function does to the
-// goroutine it runs on is an error of the attempt.
+// goroutine it runs on is an error of the attempt, and one that does not end
+// with its context is not waited for.
 func (r *Resolver) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
 	if r.ownDial {
 		return r.opt.Dial(ctx, network, address)
 	}
-	if fault := r.calls.Call(func() { conn, err = r.opt.Dial(ctx, network, address) }); fault != nil {
+	done := r.calls.Go(func() { conn, err = r.opt.Dial(ctx, network, address) })
+	var fault error
+	select {
+	case fault = <-done:
+	case <-ctx.Done():
+		t := time.NewTimer(dialGrace)
+		defer t.Stop()
+		select {
+		case fault = <-done:
+		case <-t.C:
+			go func() {
+				if <-done == nil && conn != nil {
+					conn.Close()
+				}
+			}()
+			return nil, ctx.Err()
+		}
+	}
+	if fault != nil {
 		return nil, fault
 	}
 	if conn == nil && err == nil {

@@ -18,6 +18,7 @@ func (j *journey) user() *httptrace.ClientTrace { return httptrace.ContextClient
 // and GotConn on goroutines of its own, which they must not end, nor the
 // process with them; what they do in dials, dialJourney sees to.
 func (j *journey) withTrace(user *httptrace.ClientTrace) context.Context {
+	j.hooks = make(chan struct{}, 1)
 	j.trace = *user
 	t := &j.trace
 	t.GotConn = func(i httptrace.GotConnInfo) {

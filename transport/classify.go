@@ -14,6 +14,7 @@ import (
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/failure"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // contextKind is the Kind of a failure that a context's end brought about;
@@ -225,6 +226,8 @@ func handshakeKind(err error) hostwise.Kind {
 // HTTP/2, and for malformed responses, net/http has no types to ask for.
 func requestKind(err error) hostwise.Kind {
 	switch {
+	case hook.IsFault(err): // of the caller's, whatever net/http says of the connection
+		return hostwise.Other
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
 		return hostwise.HTTPReset
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -34,7 +34,8 @@ type journey struct {
 	body            *requestBody // nil: none, or one that cannot fail
 	trace           httptrace.ClientTrace
 
-	hooks sync.Mutex // serialises the user's trace hooks with each other and with end; held while they run
+	hooks chan struct{}   // serialises the user's trace hooks with each other and with end: full while one runs; nil without any
+	inner context.Context // of the inner round trip
 
 	mu      sync.Mutex    // protects what follows
 	over    bool          // RoundTrip is about to return: no hook after this
@@ -83,8 +84,7 @@ func (j *journey) traced() context.Context {
 }
 
 func (j *journey) gotConn(i httptrace.GotConnInfo) {
-	j.hooks.Lock() // the user's GotConn comes next, and no hook of a dial after that
-	defer j.hooks.Unlock()
+	defer j.enterHooks()() // the user's GotConn comes next, and no hook of a dial after that
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.leave()
@@ -221,9 +221,11 @@ func (j *journey) begun(body bool) (_ context.Context, _ context.CancelCauseFunc
 	deadline, ok := j.Deadline()
 	body = body && j.patience.most > 0
 	if !ok && !body {
-		return j.traced(), func(error) {}, nil
+		j.inner = j.traced()
+		return j.inner, func(error) {}, nil
 	}
 	ctx, cancel := context.WithCancelCause(j.traced())
+	j.inner = ctx
 	if body {
 		j.patience.cancel = cancel
 	}
@@ -269,8 +271,7 @@ type snapshot struct {
 // arrived stops the user's hooks. It returns the connection that the response
 // has come over, if it is one of ours, and when it was obtained.
 func (j *journey) arrived() (c *conn, since time.Time) {
-	j.hooks.Lock()
-	defer j.hooks.Unlock()
+	defer j.enterHooks()()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.finish()
@@ -335,8 +336,7 @@ func (j *journey) ended() <-chan struct{} {
 
 // end stops the user's hooks and says how far the journey has come.
 func (j *journey) end() snapshot {
-	j.hooks.Lock()
-	defer j.hooks.Unlock()
+	defer j.enterHooks()()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := snapshot{connected: !j.gotAt.IsZero(), reused: j.reused, addr: j.addr(), dial: j.dial, tunnel: !j.tunnel.IsZero(), gaveUp: j.gaveUp}
@@ -430,11 +430,28 @@ func (j *journey) isOver() bool {
 	return j.over
 }
 
+// enterHooks waits until none of the user's hooks of a dial runs, and returns
+// what lets the next one run. One that does not return holds the request up as
+// long as its context lives.
+func (j *journey) enterHooks() (leave func()) {
+	if j.hooks == nil {
+		return noop
+	}
+	select {
+	case j.hooks <- struct{}{}:
+		return func() { <-j.hooks }
+	case <-j.inner.Done():
+		return noop
+	}
+}
+
+func noop() {}
+
 // hook runs one of the user's trace hooks, if the request still waits for a
 // connection.
 func (j *journey) hook(user *httptrace.ClientTrace, run func(*httptrace.ClientTrace)) {
-	j.hooks.Lock()
-	defer j.hooks.Unlock()
+	j.hooks <- struct{}{}
+	defer func() { <-j.hooks }()
 	j.mu.Lock()
 	waits := !j.over && j.gotAt.IsZero()
 	j.mu.Unlock()

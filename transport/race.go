@@ -47,6 +47,11 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 		}
 	}()
 	var ev event
+	defer func() {
+		if ev.conn != nil && !winner.IsValid() { // a hook of the user's has not returned
+			ev.conn.Conn.Close()
+		}
+	}()
 	for {
 		now := time.Now()
 		held := false // for an answer with an address that is not silent

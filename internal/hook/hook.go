@@ -66,7 +66,10 @@ func (g *Group) Recovered(value any) error {
 // Call runs f on a goroutine of its own and waits for it: nothing else keeps
 // runtime.Goexit from ending the caller's. An error says that f has not
 // returned.
-func (g *Group) Call(f func()) error {
+func (g *Group) Call(f func()) error { return <-g.Go(f) }
+
+// Go is Call for those who may not wait until the end.
+func (g *Group) Go(f func()) <-chan error {
 	done := make(chan error, 1)
 	go func() {
 		returned := false
@@ -80,7 +83,7 @@ func (g *Group) Call(f func()) error {
 		f()
 		returned = true
 	}()
-	return <-done
+	return done
 }
 
 // A Queue calls functions of the user's one after the other, in the order
