@@ -63,6 +63,7 @@ type udpSocket struct {
 	conn     net.Conn
 	expiry   time.Time
 	forged   atomic.Uint64 // packets that answered no query
+	doubtAt  uint64        // before forged is that, no query has seen enough of them; server.mu protects it
 }
 
 // sendUDP sends q over one of the server's sockets, or queues it until there
@@ -317,10 +318,17 @@ func (r *Resolver) forged(u *udpSocket) {
 	n := u.forged.Add(1)
 	var move []*query
 	u.server.mu.Lock()
-	for _, q := range u.pending {
-		if !q.doubted && n-q.forged >= maxForged {
-			q.doubted = true
-			move = append(move, q)
+	if n >= u.doubtAt { // else a flood would have every packet looked up in all of them
+		u.doubtAt = n + maxForged // of those sent from now on
+		for _, q := range u.pending {
+			switch {
+			case q.doubted:
+			case n-q.forged >= maxForged:
+				q.doubted = true
+				move = append(move, q)
+			default:
+				u.doubtAt = min(u.doubtAt, q.forged+maxForged)
+			}
 		}
 	}
 	u.server.mu.Unlock()

@@ -251,6 +251,8 @@ func requestKind(err error) hostwise.Kind {
 		{"malformed", hostwise.HTTPMalformed},
 		{"transport connection broken", hostwise.HTTPMalformed}, // response headers that net/http does not accept
 		{"chunk", hostwise.HTTPMalformed},
+		{"header line too long", hostwise.HTTPMalformed}, // that of a chunk
+		{"http2: frame too large", hostwise.HTTPMalformed},
 		{"gzip: ", hostwise.HTTPMalformed},
 		{"flate: ", hostwise.HTTPMalformed},
 		{"received from peer", hostwise.HTTPReset}, // RST_STREAM: RFC 9113, section 6.4
