@@ -19,6 +19,7 @@ const (
 	socketQueries  = 4096             // then it takes no more
 	socketLifetime = 10 * time.Second // then it takes no more
 	maxForged      = 10               // replies without a query on a socket: the query moves to TCP
+	mostForged     = 1000             // then the socket takes no more queries: a flood costs no more than to read so many
 	receiveBuffer  = 1 << 20          // bytes: a burst of answers must not be lost
 )
 
@@ -318,6 +319,9 @@ func (r *Resolver) forged(u *udpSocket) {
 	n := u.forged.Add(1)
 	var move []*query
 	u.server.mu.Lock()
+	if n >= mostForged && !u.retired {
+		u.retire()
+	}
 	if n >= u.doubtAt { // else a flood would have every packet looked up in all of them
 		u.doubtAt = n + maxForged // of those sent from now on
 		for _, q := range u.pending {
