@@ -48,6 +48,14 @@
 // requests go through a proxy are not resolved ahead, and SkipDeadHosts leaves
 // them alone: for that the base's Proxy is asked more than once, Colly's never.
 //
+// # Functions of the caller's
+//
+// A function given to OnFailure, SkipDeadHosts or RetryOptions.GaveUp that
+// panics, or ends its goroutine, is as good as one that returns, and counted in
+// Stats.HookPanics; Stats.FirstHookPanic has the first one with its stack. The
+// request waits for them; no lock is held, and they may call any method. Colly's
+// own callbacks, and a proxy function, panic where Colly calls them.
+//
 // # Files
 //
 // A crawl of file:// URLs needs the handler where it was, with the base; other

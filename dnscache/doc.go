@@ -49,6 +49,29 @@
 // caller that leaves disturbs no other; when the last one leaves, the query
 // is given up.
 //
+// # Functions of the caller's
+//
+// Hooks, and functions given to Subscribe, are told things and decide nothing.
+// They run on goroutines of their own, with no lock held, and may call any
+// method, Close included. One that panics, or ends its goroutine
+// (runtime.Goexit, as t.FailNow does), is as good as one that returns: it is
+// counted in Stats.HookPanics, and the first one kept with its stack in
+// Stats.FirstHookPanic. One that blocks delays no lookup: hooks wait for each
+// other, 4,096 calls at the most (Stats.HooksDropped), and Close waits for them
+// for a second.
+//
+// Options.Dial, and the functions in Options.TLSConfig, are part of an attempt
+// to reach a nameserver. If they panic or end their goroutine, it has failed,
+// with an error that has the panic's value in its text but does not unwrap to it;
+// that is counted, too, and another nameserver is asked. A Dial that goes on for
+// more than 0.1 s beyond its context is not waited for. They may call any method
+// but Close, which waits for the attempt; a lookup from there must not depend on
+// the nameserver being dialled.
+//
+// What runs on the goroutine of a call (the hooks of net/http/httptrace, the
+// writer of Snapshot, answers that Subscribe has before it returns) panics there,
+// and nothing is held meanwhile.
+//
 // # What it does not do
 //
 // It validates no DNSSEC, and remembers addresses only: no MX, SRV or TXT

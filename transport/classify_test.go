@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 func opError(op string, errno syscall.Errno) error {
@@ -142,6 +143,9 @@ func TestRequestKind(t *testing.T) {
 		{errors.New("net/http: server response headers exceeded 262144 bytes; aborted"), hostwise.HTTPHeaderTooLarge},
 		{errors.New(`malformed HTTP response "SSH-2.0"`), hostwise.HTTPMalformed},
 		{errors.New("net/http: HTTP/1.x transport connection broken: malformed MIME header line: x"), hostwise.HTTPMalformed},
+		{errors.New("http2: frame too large"), hostwise.HTTPMalformed},
+		{errors.New("header line too long"), hostwise.HTTPMalformed},
+		{fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", hook.ErrGoexit), hostwise.Other},
 		{errors.New("strange"), hostwise.Other},
 	} {
 		if got := requestKind(tt.err); got != tt.want {

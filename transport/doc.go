@@ -146,6 +146,41 @@
 // asked for. An HTTP/1.1 connection has two, an HTTP/2 connection one, and each
 // request over it one more.
 //
+// # Functions of the caller's
+//
+// A function of the caller's that panics, or ends its goroutine
+// (runtime.Goexit, as t.FailNow does), takes nothing along: no lock, no
+// connection, no place among the dials, no probe of the breaker; and no host is
+// charged. What it leads to depends on what the function is for:
+//
+//   - DialDone, OnOutage, BreakerOptions.OnChange and the Resolver's
+//     ForgetFailures decide nothing: the request goes on as if they had returned.
+//     They run on goroutines of their own, for which the request waits.
+//   - The base's DialContext, OnProxyConnectResponse, GetProxyConnectHeader and
+//     the functions of its TLSClientConfig, the Resolver, BreakerOptions.Key
+//     within a dial, a request's body, and the httptrace hooks DNSStart, DNSDone,
+//     ConnectStart, ConnectDone and Got1xxResponse are part of an attempt: it has
+//     failed, with an error of Kind hostwise.Other that has the panic's value in
+//     its text but does not unwrap to it. The other httptrace hooks that net/http
+//     calls on its own goroutines decide nothing, as above.
+//   - What runs on the caller's goroutine (Proxy, WithProxy, GetBody, GetConn,
+//     GotConn, BreakerOptions.Key before and after a dial, the writer of
+//     SnapshotBreakers) panics there, as with net/http.
+//
+// The first two are counted in Stats.HookPanics, and Stats.FirstHookPanic has the
+// first one with its stack. The methods of connections that DialContext returns
+// are net/http's to call, and not looked after.
+//
+// A function that blocks delays its own request, and no other but for those that
+// wait for the same connection; OnChange and OnOutage are called for one change
+// at a time, and later ones wait, 131,072 at the most (Stats.HooksDropped). The
+// request still ends with its deadline, unless the function runs on its own
+// goroutine, or is one that writes or ends the exchange (a body, the hooks
+// Wrote… and PutIdleConn), as in net/http. No lock is held while they run, but
+// that the httptrace hooks of one request are called one after the other. All may
+// call any method. Only Close waits for DialContext, the Resolver and
+// handshakes, whose contexts it ends: it is not to be called from there.
+//
 // # What it does not do
 //
 // It does not retry, limit rates, obey robots.txt or follow redirects.

@@ -72,8 +72,8 @@ type Options struct {
 	// addresses.
 	DisableMemory bool
 
-	// DialDone is called at the end of each dial, before it returns, from
-	// the dial's goroutine. It must not block. Default: nothing.
+	// DialDone is called at the end of each dial, before it returns, which
+	// it delays. Default: nothing.
 	DialDone func(DialReport)
 
 	// TLSHandshakeTimeout bounds one TLS handshake. Default: that of the
