@@ -75,7 +75,11 @@ var malformedReplies = []struct {
 			}
 		}
 	}},
-	{"half a message, then silence", hostwise.DNSTimeout, func(c io.Writer, q []byte, stop <-chan struct{}) { b := framed(answerTo(q, 9)); c.Write(b[:len(b)/2]); <-stop }},
+	{"half a message, then silence", hostwise.DNSTimeout, func(c io.Writer, q []byte, stop <-chan struct{}) {
+		b := framed(answerTo(q, 9))
+		c.Write(b[:len(b)/2])
+		<-stop
+	}},
 	{"half a message, then the end", hostwise.DNSServerUnreachable, func(c io.Writer, q []byte, stop <-chan struct{}) { b := framed(answerTo(q, 9)); c.Write(b[:len(b)/2]) }},
 	{"a byte a second", hostwise.DNSTimeout, func(c io.Writer, q []byte, stop <-chan struct{}) {
 		for _, b := range framed(answerTo(q, 9)) {
