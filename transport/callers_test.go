@@ -33,6 +33,7 @@ const (
 	anError                     // of Kind hostwise.Other
 	callers                     // it is the caller's, whose goroutine it is
 	anyOfThe                    // last two, by the moment
+	denial                      // the guard takes it for a no, and does not count a panic
 )
 
 // callersWorld is a simulated network in which a.test's requests meet a
@@ -129,6 +130,9 @@ var callersFunctions = []struct {
 			}
 			return k
 		}
+	}},
+	{"Guard.Check", denial, func(c *callersWorld) {
+		c.o.Guard.Check = func(host string, _ netip.AddrPort) error { c.toA(host); return nil }
 	}},
 	{"GetConn", callers, func(c *callersWorld) { c.trace(httptrace.ClientTrace{GetConn: func(string) { c.act() }}) }},
 	{"GotConn", callers, func(c *callersWorld) {
@@ -331,6 +335,10 @@ func TestCallers_PanicAndGoexit(t *testing.T) {
 							if !strings.Contains(last.err.Error(), way.text) {
 								t.Errorf("%v, want it to say %q", last.err, way.text)
 							}
+						case denial:
+							if !last.returned || last.err == nil || way.name != "Goexit" && hostwise.KindOf(last.err) != hostwise.PolicyDenied {
+								t.Fatalf("%+v, want a refusal", last)
+							}
 						case callers:
 							if last.returned || way.name == "panic" && last.panicked != "boom" {
 								t.Fatalf("%+v, want it on the caller's goroutine", last)
@@ -343,6 +351,9 @@ func TestCallers_PanicAndGoexit(t *testing.T) {
 					s := c.tr.Stats()
 					want := acted.Load()
 					if f.leads == callers || last.panicked != nil || !last.returned {
+						want = 0
+					}
+					if f.leads == denial && way.name != "Goexit" {
 						want = 0
 					}
 					if s.HookPanics != want || (want > 0) != strings.Contains(s.FirstHookPanic, way.text) {

@@ -86,7 +86,7 @@ func (t *Transport) dialJourney(ctx context.Context, network, address string, co
 	if j == nil {
 		return nil, errors.New("transport: dial outside of a request")
 	}
-	if t.opt.Breaker.Key == nil && j.user() == nil {
+	if t.opt.Breaker.Key == nil && t.opt.Guard.Check == nil && j.user() == nil {
 		return t.dialUnguarded(ctx, j, network, address, config)
 	}
 	return t.dialGuarded(ctx, j, network, address, config)
