@@ -229,7 +229,7 @@ func TestFlood_SocketIsGivenUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var sent, asked int
+		var sent, asked atomic.Int64
 		go func() {
 			buf := make([]byte, 512)
 			for {
@@ -237,14 +237,14 @@ func TestFlood_SocketIsGivenUp(t *testing.T) {
 				if err != nil {
 					return
 				}
-				asked++
+				asked.Add(1)
 				q := slices.Clone(buf[:k])
 				conn.WriteTo(answerTo(q, 1), peer)
 				go func() {
 					for range 5000 {
 						time.Sleep(100 * time.Microsecond)
 						conn.WriteTo(answerTo(q, 1), peer)
-						sent++
+						sent.Add(1)
 					}
 				}()
 			}
@@ -262,9 +262,9 @@ func TestFlood_SocketIsGivenUp(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		s := r.Stats()
-		t.Logf("%d packets sent after %d answers, %d read and dropped, %d queries", sent, asked, s.Dropped, s.Queries)
-		if sent != 20_000 || s.Dropped != 4*1000 || s.Queries != 4 || asked != 4 {
-			t.Errorf("%d of %d packets dropped, %d queries; want 1,000 for each of 4 sockets, and 4", s.Dropped, sent, s.Queries)
+		t.Logf("%d packets sent after %d answers, %d read and dropped, %d queries", sent.Load(), asked.Load(), s.Dropped, s.Queries)
+		if sent.Load() != 20_000 || s.Dropped != 4*1000 || s.Queries != 4 || asked.Load() != 4 {
+			t.Errorf("%d of %d packets dropped, %d queries; want 1,000 for each of 4 sockets, and 4", s.Dropped, sent.Load(), s.Queries)
 		}
 		r.Close()
 		conn.Close()
