@@ -2,11 +2,11 @@ package loopnet
 
 import (
 	"errors"
-	"maps"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -37,6 +37,9 @@ type nameserver struct {
 	zone    map[string]*record // by lower-case name with its trailing dot
 	latency time.Duration
 	done    <-chan struct{}
+	silent  atomic.Bool
+
+	serving sync.Mutex // one start or stop at a time; protects servers
 	servers []*dns.Server
 	wg      sync.WaitGroup
 
@@ -44,18 +47,37 @@ type nameserver struct {
 	asked map[Query]int
 }
 
+// newNameserver starts a nameserver with a zone, of which it makes a copy.
 func newNameserver(zone map[string]*record, latency time.Duration, done <-chan struct{}) (*nameserver, error) {
-	pc, l, err := listenDNS()
-	if err != nil {
-		return nil, err
-	}
 	ns := &nameserver{
-		addr:    l.Addr().String(),
-		zone:    zone,
+		addr:    "127.0.0.1:0",
+		zone:    make(map[string]*record, len(zone)),
 		latency: latency,
 		done:    done,
 		asked:   make(map[Query]int),
 	}
+	for name, r := range zone {
+		own := *r
+		ns.zone[name] = &own
+	}
+	if err := ns.start(); err != nil {
+		return nil, err
+	}
+	return ns, nil
+}
+
+// start opens the nameserver's sockets, at the address it has had before.
+func (ns *nameserver) start() error {
+	ns.serving.Lock()
+	defer ns.serving.Unlock()
+	if len(ns.servers) > 0 || isClosed(ns.done) {
+		return nil
+	}
+	pc, l, err := listenDNS(ns.addr)
+	if err != nil {
+		return err
+	}
+	ns.addr = l.Addr().String()
 	for _, s := range []*dns.Server{{PacketConn: pc, UDPSize: dns.DefaultMsgSize}, {Listener: l, MaxTCPQueries: -1}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
@@ -66,31 +88,40 @@ func newNameserver(zone map[string]*record, latency time.Duration, done <-chan s
 		case <-started:
 			ns.servers = append(ns.servers, s)
 		case err := <-failed:
-			return nil, errors.Join(err, ns.close(), pc.Close(), l.Close())
+			return errors.Join(err, ns.shutdown(), pc.Close(), l.Close())
 		}
 	}
-	return ns, nil
+	return nil
 }
 
 // listenDNS opens the same port for UDP and TCP.
-func listenDNS() (pc net.PacketConn, l net.Listener, err error) {
-	for range 20 {
-		if l, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
-			return nil, nil, err
+func listenDNS(addr string) (pc net.PacketConn, l net.Listener, err error) {
+	for range listenTries {
+		if l, err = net.Listen("tcp4", addr); err == nil {
+			if pc, err = net.ListenPacket("udp4", l.Addr().String()); err == nil {
+				return pc, l, nil
+			}
+			l.Close()
 		}
-		if pc, err = net.ListenPacket("udp4", l.Addr().String()); err == nil {
-			return pc, l, nil
-		}
-		l.Close()
+		time.Sleep(listenPause)
 	}
 	return nil, nil, err
 }
 
-func (ns *nameserver) close() error {
+// stop closes the nameserver's sockets.
+func (ns *nameserver) stop() error {
+	ns.serving.Lock()
+	defer ns.serving.Unlock()
+	return ns.shutdown()
+}
+
+// shutdown is stop; ns.serving is held.
+func (ns *nameserver) shutdown() error {
 	var errs []error
 	for _, s := range ns.servers {
 		errs = append(errs, s.Shutdown())
 	}
+	ns.servers = nil
 	ns.wg.Wait()
 	return errors.Join(errs...)
 }
@@ -104,10 +135,13 @@ func (ns *nameserver) total() (n int64) {
 	return n
 }
 
-func (ns *nameserver) queries() map[Query]int {
+// queries adds what was asked to a count.
+func (ns *nameserver) queries(total map[Query]int) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	return maps.Clone(ns.asked)
+	for q, k := range ns.asked {
+		total[q] += k
+	}
 }
 
 // ServeDNS answers one query.
@@ -117,7 +151,7 @@ func (ns *nameserver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	}
 	name := strings.ToLower(q.Question[0].Name)
 	rec, wait := ns.ask(name, q.Question[0].Qtype)
-	if rec != nil && rec.silent {
+	if rec != nil && rec.silent || ns.silent.Load() {
 		return
 	}
 	select {

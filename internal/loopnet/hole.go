@@ -2,6 +2,7 @@ package loopnet
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -21,7 +22,7 @@ func (s *site) blackHole() error {
 	if err != nil {
 		return err
 	}
-	if err := s.stuff(ls[0]); err != nil {
+	if s.socks, err = stuff(ls[0]); err != nil {
 		return err
 	}
 	s.publish(port(ls[0]), &record{addrs: []netip.Addr{s.addr(0)}})
@@ -29,21 +30,21 @@ func (s *site) blackHole() error {
 }
 
 // stuff fills the accept queue of l, which nobody empties: from then on the
-// kernel drops what comes for it. It proves that before it returns; if it
-// cannot, l is closed.
-func (s *site) stuff(l net.Listener) error {
+// kernel drops what comes for it. It proves that before it returns, with all
+// that is to be closed in the end; if it cannot, l is closed.
+func stuff(l net.Listener) (socks []io.Closer, err error) {
 	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	err := shrink(l)
-	var held []net.Conn
+	err = shrink(l)
+	socks = []io.Closer{l}
 	for quiet := 0; err == nil && quiet < 2; {
 		var c net.Conn
 		c, err = net.DialTimeout("tcp", addr.String(), holeWait)
 		switch {
-		case err == nil && len(held) == maxBacklog:
+		case err == nil && len(socks) > maxBacklog:
 			c.Close()
 			err = errors.New("the system queues connections beyond the backlog")
 		case err == nil:
-			held = append(held, c)
+			socks = append(socks, c)
 			quiet = 0
 		case isTimeout(err):
 			quiet++
@@ -51,17 +52,12 @@ func (s *site) stuff(l net.Listener) error {
 		}
 	}
 	if err != nil {
-		l.Close()
-		for _, c := range held {
+		for _, c := range socks {
 			c.Close()
 		}
-		return err
+		return nil, err
 	}
-	s.socks = append(s.socks, l)
-	for _, c := range held {
-		s.socks = append(s.socks, c)
-	}
-	return nil
+	return socks, nil
 }
 
 // drops returns nil if connection attempts to addr get no answer.

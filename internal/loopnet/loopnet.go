@@ -33,6 +33,10 @@ type Options struct {
 	// "/1", "/2" and so on. Zero means 4.
 	Pages int
 
+	// Nameservers is the number of nameservers, which all know the same.
+	// Zero means 1.
+	Nameservers int
+
 	// Seed decides the order of the hosts, how long their servers think
 	// (5 to 20 ms a page) and how long their names take to resolve. The same
 	// seed gives the same internet, save for its ports.
@@ -67,6 +71,7 @@ func (o *Options) withDefaults() Options {
 	}
 	c.Hosts = maps.Clone(c.Hosts)
 	c.Pages = cmp.Or(c.Pages, 4)
+	c.Nameservers = cmp.Or(c.Nameservers, 1)
 	c.DNSLatency = max(cmp.Or(c.DNSLatency, 8*time.Millisecond), 0)
 	c.ColdDNS = max(cmp.Or(c.ColdDNS, 40*time.Millisecond), 0)
 	c.SlowDNS = max(cmp.Or(c.SlowDNS, 1500*time.Millisecond), 0)
@@ -82,6 +87,9 @@ func (o *Options) check() error {
 		if n < 0 {
 			return fmt.Errorf("loopnet: %d hosts of fate %q", n, f)
 		}
+	}
+	if o.Nameservers < 1 {
+		return fmt.Errorf("loopnet: %d nameservers", o.Nameservers)
 	}
 	if o.Pages < 1 {
 		return fmt.Errorf("loopnet: %d pages a host", o.Pages)
@@ -111,13 +119,13 @@ type Query struct {
 	Type string // "A", "AAAA", ...
 }
 
-// An Internet is a nameserver and its hosts. It is safe for concurrent use.
+// An Internet is its nameservers and hosts. It is safe for concurrent use.
 type Internet struct {
 	opt     Options
 	hosts   []Host
 	missing []string
 	ca      *authority
-	ns      *nameserver
+	ns      []*nameserver
 
 	sites   []*site
 	shared  bool         // hosts share 127.0.0.1
@@ -179,8 +187,14 @@ func (n *Internet) start() error {
 			n.missing = append(n.missing, flaws[f])
 		}
 	}
-	n.ns, err = newNameserver(zone, n.opt.DNSLatency, n.done)
-	return err
+	for range n.opt.Nameservers {
+		ns, err := newNameserver(zone, n.opt.DNSLatency, n.done)
+		if err != nil {
+			return err
+		}
+		n.ns = append(n.ns, ns)
+	}
+	return nil
 }
 
 // plan names the hosts and mixes their fates.
@@ -244,8 +258,16 @@ func (n *Internet) Hosts(fates ...Fate) []Host {
 // Missing says what this system did not allow to be built, and why.
 func (n *Internet) Missing() []string { return slices.Clone(n.missing) }
 
-// DNSAddr returns the address and port of the nameserver, UDP and TCP.
-func (n *Internet) DNSAddr() string { return n.ns.addr }
+// DNSAddr returns the address and port of the first nameserver, UDP and TCP.
+func (n *Internet) DNSAddr() string { return n.ns[0].addr }
+
+// DNSAddrs returns those of all nameservers.
+func (n *Internet) DNSAddrs() (addrs []string) {
+	for _, ns := range n.ns {
+		addrs = append(addrs, ns.addr)
+	}
+	return addrs
+}
 
 // Resolver returns Go's own resolver, asking the nameserver.
 func (n *Internet) Resolver() *net.Resolver {
@@ -253,7 +275,7 @@ func (n *Internet) Resolver() *net.Resolver {
 		PreferGo: true,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, network, n.ns.addr)
+			return d.DialContext(ctx, network, n.DNSAddr())
 		},
 	}
 }
@@ -263,24 +285,29 @@ func (n *Internet) RootCAs() *x509.CertPool { return n.ca.pool() }
 
 // Stats returns the counters as they stand.
 func (n *Internet) Stats() Stats {
-	return Stats{
-		Queries:  n.ns.total(),
-		Conns:    n.conns.Load(),
-		Open:     n.open.Load(),
-		Requests: n.requests.Load(),
+	s := Stats{Conns: n.conns.Load(), Open: n.open.Load(), Requests: n.requests.Load()}
+	for _, ns := range n.ns {
+		s.Queries += ns.total()
 	}
+	return s
 }
 
 // Queries returns how often each question was asked.
-func (n *Internet) Queries() map[Query]int { return n.ns.queries() }
+func (n *Internet) Queries() map[Query]int {
+	total := make(map[Query]int)
+	for _, ns := range n.ns {
+		ns.queries(total)
+	}
+	return total
+}
 
 // Close ends every server and every connection, and waits for them.
 func (n *Internet) Close() error {
 	var errs []error
 	n.closing.Do(func() {
 		close(n.done)
-		if n.ns != nil {
-			errs = append(errs, n.ns.close())
+		for _, ns := range n.ns {
+			errs = append(errs, ns.stop())
 		}
 		for _, s := range n.sites {
 			errs = append(errs, s.close())

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,10 +24,11 @@ type site struct {
 	cold   time.Duration // before the first answer for its name
 	closes bool          // Connection: close, as a part of the web has it
 
-	zone   map[string]*record // its names
-	server *http.Server       // nil if nothing answers
-	socks  []io.Closer        // sockets that nobody serves
-	flaw   error              // why it is not, or not quite, as its Fate says
+	zone  map[string]*record // its names
+	tls   *tls.Config        // nil: plain HTTP
+	doors []*door            // where it answers
+	socks []io.Closer        // sockets that nobody serves
+	flaw  error              // why it is not, or not quite, as its Fate says
 }
 
 var loopback6 = netip.IPv6Loopback()
@@ -165,7 +165,9 @@ func (s *site) deadIPv6() error {
 // kill makes l drop connection attempts. Where the system knows only how to
 // refuse them, it closes l and notes the difference.
 func (s *site) kill(l net.Listener) {
-	if err := s.stuff(l); err != nil {
+	held, err := stuff(l)
+	s.socks = append(s.socks, held...)
+	if err != nil {
 		s.flaw = fmt.Errorf("the dead address refuses connections, it does not drop them: %w", err)
 	}
 }
@@ -216,12 +218,6 @@ func port(l net.Listener) uint16 {
 
 // answer starts the host's web server.
 func (s *site) answer(ls ...net.Listener) error {
-	s.server = &http.Server{
-		Handler:   s,
-		ConnState: s.net.connState,
-		ErrorLog:  log.New(io.Discard, "", 0), // broken handshakes are what some hosts are for
-	}
-	serve := s.server.Serve
 	if s.secure() {
 		end := time.Now().Add(24 * time.Hour)
 		if s.Fate == Expired {
@@ -234,19 +230,20 @@ func (s *site) answer(ls ...net.Listener) error {
 			}
 			return err
 		}
-		s.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
-		serve = func(l net.Listener) error { return s.server.ServeTLS(l, "", "") }
+		s.tls = &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
 	for _, l := range ls {
-		s.net.wg.Go(func() { serve(l) })
+		d := &door{site: s, addr: l.Addr().(*net.TCPAddr).AddrPort()}
+		d.open(l)
+		s.doors = append(s.doors, d)
 	}
 	return nil
 }
 
 func (s *site) close() error {
 	var errs []error
-	if s.server != nil {
-		errs = append(errs, s.server.Close())
+	for _, d := range s.doors {
+		errs = append(errs, d.close())
 	}
 	for _, c := range s.socks {
 		errs = append(errs, c.Close())
