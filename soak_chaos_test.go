@@ -53,6 +53,10 @@ func pause(ctx context.Context, r *rand.Rand, least, most time.Duration) bool {
 	}
 }
 
+// warm reports whether the names are known: before, an outage of the
+// nameservers leaves nothing to crawl.
+func (s *soak) warm() bool { return s.resolver.Stats().Entries >= len(s.healthy) }
+
 func (s *soak) must(err error) {
 	if err != nil {
 		s.t.Error(err)
@@ -92,7 +96,7 @@ func (s *soak) killNameservers(ctx context.Context, r *rand.Rand) {
 	all := len(s.net.DNSAddrs())
 	victims := r.Perm(all)[:1+r.IntN(all-1)]
 	mended := func() {}
-	if r.IntN(5) == 0 {
+	if r.IntN(5) == 0 && s.warm() {
 		victims = r.Perm(all)
 		mended = s.faults.begin(faultDNS, "no nameserver")
 	} else {
@@ -148,8 +152,8 @@ func (s *soak) callAnything(ctx context.Context, r *rand.Rand) {
 	case 1:
 		s.resolver.Forget(h.Name)
 	case 2:
-		for _, h := range s.healthy {
-			s.resolver.Forget(h.Name)
+		for range 12 {
+			s.resolver.Forget(s.healthy[r.IntN(len(s.healthy))].Name)
 		}
 	case 3:
 		var names []string

@@ -49,7 +49,7 @@ func (s *soak) requests(ctx context.Context) {
 		room <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-room }()
-			s.visit(p)
+			s.visit(ctx, p)
 		})
 	}
 }
@@ -64,8 +64,11 @@ type visit struct {
 	partly   bool          // the caller closes the body before its end
 }
 
-func (s *soak) visit(v visit) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (s *soak) visit(soak context.Context, v visit) {
+	if v.host.Fate.OK() {
+		soak = context.Background() // which all have the time for
+	}
+	ctx, cancel := context.WithCancel(soak)
 	defer cancel()
 	begin := time.Now()
 	impatient := func() bool { return false }

@@ -28,8 +28,6 @@ const (
 
 // faultLog is the faults of late.
 type faultLog struct {
-	t *testing.T
-
 	mu     sync.Mutex // protects what follows
 	recent map[string][]*fault
 	count  map[string]int // by kind, for the summary
@@ -55,14 +53,15 @@ func (l *faultLog) begin(where, what string) (mended func()) {
 	}
 }
 
-// during returns a fault that a time from begin to end overlaps with, when it
+// during returns a copy of a fault that a time from begin to end overlaps with, when it
 // is reckoned to have gone on for so much longer.
 func (l *faultLog) during(where string, begin, end time.Time, longer time.Duration) *fault {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.recent[where] {
 		if !end.Before(f.from) && (f.to.IsZero() || !begin.After(f.to.Add(longer))) {
-			return f
+			c := *f
+			return &c
 		}
 	}
 	return nil
@@ -110,26 +109,22 @@ const (
 
 // excuses returns the fault that a failure is to be put down to, or nil.
 func (l *faultLog) excuses(h loopnet.Host, begin, end time.Time, err error) *fault {
-	if f := l.during(h.Name, begin, end, 0); f != nil {
-		return f
-	}
-	if h.Fate == loopnet.DualStack {
-		if f := l.during(faultIPv6, begin, end, 0); f != nil {
-			return f
-		}
-	}
-	var down *hostwise.HostDownError
-	if errors.As(err, &down) {
-		if f := l.during(h.Name, down.Since, down.Since, soakVerdict); f != nil && l.during(h.Name, begin, begin, soakRecovery) != nil {
-			return f
-		}
-		return nil
-	}
 	var dns *hostwise.DNSError
-	if errors.As(err, &dns) || hostwise.KindOf(err) == hostwise.LocalOutage {
+	var down *hostwise.HostDownError
+	switch {
+	case errors.As(err, &dns), hostwise.PhaseOf(err) == hostwise.PhaseResolve, hostwise.KindOf(err) == hostwise.LocalOutage:
 		return l.during(faultDNS, begin, end, soakNames)
+	case errors.As(err, &down):
+		if l.during(h.Name, begin, begin, soakRecovery) == nil {
+			return nil
+		}
+		return l.during(h.Name, down.Since, down.Since, soakVerdict)
 	}
-	return nil
+	f := l.during(h.Name, begin, end, 0)
+	if f == nil && h.Fate == loopnet.DualStack {
+		f = l.during(faultIPv6, begin, end, 0)
+	}
+	return f
 }
 
 // tally is what has become of the pages.
@@ -138,6 +133,7 @@ type tally struct {
 	asked, answered, quit, excused, lost int        // of healthy hosts
 	broken, wrong                        int        // requests to hosts that are broken, and pages of them
 	kinds                                map[string]int
+	late                                 map[string]time.Duration // of these, the last one, after the end of its fault
 	losses                               []string
 }
 
@@ -167,7 +163,11 @@ func (s *soak) judge(h loopnet.Host, begin time.Time, err error, quit bool) {
 		c.quit++
 	case f != nil:
 		c.excused++
-		c.kinds[f.what+": "+string(hostwise.KindOf(err))]++
+		kind := f.what + ": " + string(hostwise.KindOf(err))
+		c.kinds[kind]++
+		if !f.to.IsZero() {
+			c.late[kind] = max(c.late[kind], begin.Sub(f.to))
+		}
 	default:
 		c.lost++
 		if len(c.losses) < 10 {
@@ -184,7 +184,7 @@ func (c *tally) String() string {
 	fmt.Fprintf(&b, "pages of healthy hosts: %d asked for, %d answered, %d given up by their callers, %d excused by a fault (%.2f %%), %d lost; %d requests to broken hosts\nexcused:",
 		c.asked, c.answered, c.quit, c.excused, 100*float64(c.excused)/float64(max(c.asked, 1)), c.lost, c.broken)
 	for _, k := range slices.Sorted(maps.Keys(c.kinds)) {
-		fmt.Fprintf(&b, " %d %s,", c.kinds[k], k)
+		fmt.Fprintf(&b, " %d %s (the last one %v after its end),", c.kinds[k], k, c.late[k].Round(time.Millisecond))
 	}
 	return strings.TrimSuffix(b.String(), ",")
 }

@@ -98,7 +98,7 @@ func newSoak(t *testing.T, seed uint64) *soak {
 		t.Log("not available here:", missing)
 	}
 	s := &soak{t: t, seed: seed, net: n, conf: filepath.Join(t.TempDir(), "resolv.conf"), pace: make(chan struct{})}
-	s.tally.kinds, s.faults.t = map[string]int{}, t
+	s.tally.kinds, s.tally.late = map[string]int{}, map[string]time.Duration{}
 	for _, h := range n.Hosts() {
 		if h.Fate.OK() {
 			s.healthy = append(s.healthy, h)
@@ -183,8 +183,9 @@ func (s *soak) tick(ctx context.Context) {
 func (s *soak) close() {
 	var wg sync.WaitGroup
 	r := s.rand("close")
+	hosts := append(s.net.Hosts(loopnet.BlackHole, loopnet.DNSSilent), s.healthy[:8]...)
 	for range 50 {
-		h := s.net.Hosts()[r.IntN(len(s.net.Hosts()))]
+		h := hosts[r.IntN(len(hosts))]
 		tr := s.transport[r.IntN(2)]
 		wg.Go(func() { fetch(context.Background(), &http.Client{Transport: tr, Timeout: soakTimeout}, h.URL, nil) })
 	}
@@ -202,7 +203,7 @@ func (s *soak) close() {
 	case <-time.After(10 * time.Second):
 		s.t.Error("Close has not returned after 10s")
 	}
-	wg.Wait() // the hosts that are slow, or silent, have been asked before
+	wg.Wait()
 	for _, tr := range s.transport {
 		if n := tr.Stats().Conns; n != 0 {
 			s.t.Errorf("%d connections left after Close", n)

@@ -48,9 +48,9 @@ type nameserver struct {
 }
 
 // newNameserver starts a nameserver with a zone, of which it makes a copy.
-func newNameserver(zone map[string]*record, latency time.Duration, done <-chan struct{}) (*nameserver, error) {
+func newNameserver(addr netip.Addr, zone map[string]*record, latency time.Duration, done <-chan struct{}) (*nameserver, error) {
 	ns := &nameserver{
-		addr:    "127.0.0.1:0",
+		addr:    netip.AddrPortFrom(addr, 0).String(),
 		zone:    make(map[string]*record, len(zone)),
 		latency: latency,
 		done:    done,
@@ -60,13 +60,18 @@ func newNameserver(zone map[string]*record, latency time.Duration, done <-chan s
 		own := *r
 		ns.zone[name] = &own
 	}
-	if err := ns.start(); err != nil {
+	pc, l, err := listenDNS(ns.addr)
+	if err != nil {
+		return nil, err
+	}
+	ns.addr = l.Addr().String()
+	if err := ns.serve(pc, l); err != nil {
 		return nil, err
 	}
 	return ns, nil
 }
 
-// start opens the nameserver's sockets, at the address it has had before.
+// start opens the nameserver's sockets again.
 func (ns *nameserver) start() error {
 	ns.serving.Lock()
 	defer ns.serving.Unlock()
@@ -77,7 +82,11 @@ func (ns *nameserver) start() error {
 	if err != nil {
 		return err
 	}
-	ns.addr = l.Addr().String()
+	return ns.serve(pc, l)
+}
+
+// serve answers at two sockets.
+func (ns *nameserver) serve(pc net.PacketConn, l net.Listener) error {
 	for _, s := range []*dns.Server{{PacketConn: pc, UDPSize: dns.DefaultMsgSize}, {Listener: l, MaxTCPQueries: -1}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }

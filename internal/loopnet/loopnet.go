@@ -88,7 +88,7 @@ func (o *Options) check() error {
 			return fmt.Errorf("loopnet: %d hosts of fate %q", n, f)
 		}
 	}
-	if o.Nameservers < 1 {
+	if o.Nameservers < 1 || o.Nameservers > 250 {
 		return fmt.Errorf("loopnet: %d nameservers", o.Nameservers)
 	}
 	if o.Pages < 1 {
@@ -187,14 +187,23 @@ func (n *Internet) start() error {
 			n.missing = append(n.missing, flaws[f])
 		}
 	}
-	for range n.opt.Nameservers {
-		ns, err := newNameserver(zone, n.opt.DNSLatency, n.done)
+	for i := range n.opt.Nameservers {
+		ns, err := newNameserver(n.nameserverAddr(i), zone, n.opt.DNSLatency, n.done)
 		if err != nil {
 			return err
 		}
 		n.ns = append(n.ns, ns)
 	}
 	return nil
+}
+
+// nameserverAddr is the address of the i-th nameserver: one that no client's
+// socket has, so that its port is free when it comes back.
+func (n *Internet) nameserverAddr(i int) netip.Addr {
+	if n.shared {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.AddrFrom4([4]byte{127, 77, 255, byte(1 + i)})
 }
 
 // plan names the hosts and mixes their fates.
