@@ -32,7 +32,9 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 				raw.Close()
 			}
 		}
-		d.events.post(last)
+		if taken := d.events.post(last); !taken || last.conn == nil {
+			d.socketClosed()
+		}
 	}()
 	last = d.reach(i, a, &raw)
 	returned = true
@@ -222,6 +224,8 @@ type event struct {
 	conn        *conn
 	err         error // of either
 
+	// There may be room for another attempt.
+	room bool
 	// The hedge that was waited for has ended.
 	hedge  bool
 	winner netip.Addr // by it; zero if it did not win
@@ -245,7 +249,8 @@ func (m *mailbox) open() {
 	m.events = m.room[:0]
 }
 
-func (m *mailbox) post(ev event) {
+// post reports whether the loop will see ev.
+func (m *mailbox) post(ev event) bool {
 	m.mu.Lock()
 	closed, late := m.closed, m.late
 	if !closed {
@@ -254,12 +259,13 @@ func (m *mailbox) post(ev event) {
 	m.mu.Unlock()
 	if closed {
 		ev.discard(late)
-		return
+		return false
 	}
 	select {
 	case m.ready <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 // next sets ev to the oldest event, if there is one.
@@ -275,8 +281,8 @@ func (m *mailbox) next(ev *event) bool {
 }
 
 // close closes the connections that came too late, and those still to come.
-// late counts them, unless it is nil.
-func (m *mailbox) close(late *atomic.Uint64) {
+// late counts them, unless it is nil. It returns how many there were.
+func (m *mailbox) close(late *atomic.Uint64) (closed int) {
 	m.mu.Lock()
 	m.closed, m.late = true, late
 	left := m.events
@@ -284,7 +290,11 @@ func (m *mailbox) close(late *atomic.Uint64) {
 	m.mu.Unlock()
 	for _, ev := range left {
 		ev.discard(late)
+		if ev.conn != nil {
+			closed++
+		}
 	}
+	return closed
 }
 
 func (ev event) discard(late *atomic.Uint64) {

@@ -19,14 +19,18 @@ type connLimit struct {
 	slots chan struct{} // nil: no bound
 	open  atomic.Int64
 
-	mu      sync.Mutex // protects what follows, and the conns' users, place, evicted and gone
-	waiting int        // dials in acquire
-	idle    list.List  // of *conn that have been idle, the last to become so at the back; some are in use again
-	closed  bool       // no connection is kept any longer
+	mu      sync.Mutex            // protects what follows, and the conns' users, place, evicted and gone
+	waiting int                   // dials in acquire
+	idle    list.List             // of *conn that have been idle, the last to become so at the back; some are in use again
+	closed  bool                  // no connection is kept any longer
+	spares  int                   // further attempts that may begin
+	wanting map[*mailbox]struct{} // of the dials to be told when one may
 }
 
-func newConnLimit(n int) *connLimit {
-	l := &connLimit{}
+// newConnLimit returns a bound of n connections, 0 for none, and of so many
+// attempts to connect beside the first one of each dial.
+func newConnLimit(n, spares int) *connLimit {
+	l := &connLimit{spares: spares, wanting: map[*mailbox]struct{}{}}
 	if n > 0 {
 		l.slots = make(chan struct{}, n)
 	}
@@ -102,6 +106,33 @@ func (l *connLimit) giveBack() {
 	l.open.Add(-1)
 	if l.slots != nil {
 		<-l.slots
+	}
+}
+
+// takeSpare takes room for an attempt to connect beside another. If there is
+// none, it has m get an event as soon as there may be.
+func (l *connLimit) takeSpare(m *mailbox) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.spares == 0 {
+		l.wanting[m] = struct{}{}
+		return false
+	}
+	l.spares--
+	return true
+}
+
+// giveSpare gives it back.
+func (l *connLimit) giveSpare() {
+	l.mu.Lock()
+	l.spares++
+	var wanting map[*mailbox]struct{}
+	if len(l.wanting) > 0 {
+		wanting, l.wanting = l.wanting, map[*mailbox]struct{}{}
+	}
+	l.mu.Unlock()
+	for m := range wanting { // all: a dial may be over, or need it no more
+		m.post(event{room: true})
 	}
 }
 

@@ -25,7 +25,7 @@ type limitTest struct {
 
 func inLimit(t *testing.T, n int, f func(l *limitTest)) {
 	synctest.Test(t, func(t *testing.T) {
-		f(&limitTest{t, newConnLimit(n), make(chan struct{})})
+		f(&limitTest{t, newConnLimit(n, 0), make(chan struct{})})
 	})
 }
 
@@ -144,7 +144,7 @@ func TestConnLimit_NothingIsKeptAfterClose(t *testing.T) {
 }
 
 func TestConnLimit_None(t *testing.T) {
-	l := newConnLimit(0)
+	l := newConnLimit(0, 0)
 	for range 10_000 {
 		if err := l.acquire(context.Background(), nil, nil, nil); err != nil {
 			t.Fatal(err)

@@ -285,8 +285,8 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 	d.t.contacts.leave(d) // after the charge, so that those who wait see it
 	d.state.finish(err)
 	ended = true
-	if err != nil && d.turn { // before the report, which may take long
-		d.t.conns.giveBack()
+	if err != nil { // before the report, which may take long
+		d.endTurn()
 	}
 	d.report(err)
 	switch {
@@ -306,11 +306,10 @@ func (d *dial) abandon(won *conn) {
 	}
 	d.t.contacts.leave(d)
 	d.state.finish(errAbandoned)
-	switch {
-	case won != nil:
+	if won != nil {
 		won.Close()
-	case d.turn:
-		d.t.conns.giveBack()
+	} else {
+		d.endTurn()
 	}
 }
 
@@ -376,6 +375,21 @@ func (d *dial) takeTurn(ctx context.Context) error {
 	}
 	d.turn = true
 	return nil
+}
+
+// endTurn gives back the room of a dial without a connection: while an attempt
+// still has its socket, that is for later.
+func (d *dial) endTurn() {
+	if !d.turn {
+		return
+	}
+	spares, room := d.state.end()
+	for range spares {
+		d.t.conns.giveSpare()
+	}
+	if room {
+		d.t.conns.giveBack()
+	}
 }
 
 // errNews is returned to a dial that waits when something has happened to its

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -129,7 +130,7 @@ type Options struct {
 	// included, and MaxConnsPerHost those to one host:port. A request above
 	// the bound waits; for it, the connection that was not used for the
 	// longest time is closed. Defaults: 200 and (unless the base transport says
-	// otherwise) 8; negative: no bound.
+	// otherwise) 8; negative: no bound but that of MaxFiles.
 	MaxConns        int
 	MaxConnsPerHost int
 
@@ -138,6 +139,16 @@ type Options struct {
 	// GOAWAY would otherwise be dialled for ever. Default: 3; negative: no
 	// bound.
 	MaxDialsPerRequest int
+
+	// MaxFiles bounds the file descriptors of connections and of attempts to
+	// connect, of which a race has several at a time. A quarter of them (one
+	// at least) is kept for the second and further attempts of races, which
+	// wait for one another where that is too little; MaxConns is lowered to
+	// the rest. The sockets to nameservers are not among them: see package
+	// dnscache. At least 2. Default: half of the descriptors that the process
+	// may have when New is called (the soft limit RLIMIT_NOFILE), or no bound
+	// where the system does not say, as on Windows; negative: no bound.
+	MaxFiles int
 
 	// WaitOnOutage has requests that need a new connection wait for the end of
 	// an outage of the local network, rather than fail at once with a
@@ -173,6 +184,7 @@ const (
 	defaultWriteByteTimeout      = 15 * time.Second // HTTP/2, as ResponseHeaderTimeout
 	defaultMaxConns              = 200
 	defaultMaxConnsPerHost       = 8
+	spareShare                   = 4                // one in so many of MaxFiles is for second attempts
 	keepAlive                    = 30 * time.Second // TCP probes, as net/http's default
 	defaultMaxDialsPerRequest    = 3
 )
@@ -196,6 +208,8 @@ func (o *Options) withDefaults(base *http.Transport) (Options, error) {
 		return c, fmt.Errorf("transport: Options.ConnectionAttemptDelay is %v, must be at least %v (RFC 8305, section 5); zero is the default", c.ConnectionAttemptDelay, happyeyeballs.MinimumConnectionAttemptDelay)
 	case c.Prefer != "" && !slices.Contains(networks[:], c.Prefer):
 		return c, fmt.Errorf("transport: Options.Prefer is %q, must be \"ip6\" or \"ip4\"", c.Prefer)
+	case c.MaxFiles == 1:
+		return c, fmt.Errorf("transport: Options.MaxFiles is 1, must be at least 2, since a race tries a second address beside the first; zero is the default, negative is no bound")
 	case c.DisableIPv6 && c.DisableIPv4:
 		return c, fmt.Errorf("transport: Options.DisableIPv6 and DisableIPv4 leave nothing to connect to")
 	}
@@ -217,11 +231,23 @@ func (o *Options) withDefaults(base *http.Transport) (Options, error) {
 	c.PingTimeout = first(c.PingTimeout, http2.PingTimeout, defaultPingTimeout)
 	c.MaxDialsPerRequest = max(0, first(c.MaxDialsPerRequest, defaultMaxDialsPerRequest))
 	c.MaxConns = max(0, first(c.MaxConns, defaultMaxConns))
+	c.MaxFiles = max(0, first(c.MaxFiles, halfOfFiles()))
+	if room := c.MaxFiles - max(1, c.MaxFiles/spareShare); c.MaxFiles > 0 && (c.MaxConns == 0 || c.MaxConns > room) {
+		c.MaxConns = room
+	}
 	c.MaxConnsPerHost = max(0, first(c.MaxConnsPerHost, base.MaxConnsPerHost, defaultMaxConnsPerHost))
 	if err := c.Breaker.setDefaults(); err != nil {
 		return c, err
 	}
 	return c, nil
+}
+
+// spares is the number of attempts beside the first ones of the dials.
+func (o *Options) spares() int {
+	if o.MaxFiles == 0 {
+		return math.MaxInt
+	}
+	return o.MaxFiles - o.MaxConns
 }
 
 // first returns the first value that is set.

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"reflect"
@@ -119,13 +120,16 @@ func TestOptions_Defaults(t *testing.T) {
 		}},
 		{"the options decide", decided, &all, all},
 		{"negative is none", decided, &Options{
-			ResolutionDelay: -1, ResponseHeaderTimeout: -1, IdleBodyTimeout: -1, MinBodyRate: -1, SendPingTimeout: -1, MaxConns: -1, MaxConnsPerHost: -1, MaxDialsPerRequest: -1,
+			ResolutionDelay: -1, ResponseHeaderTimeout: -1, IdleBodyTimeout: -1, MinBodyRate: -1, SendPingTimeout: -1, MaxConns: -1, MaxConnsPerHost: -1, MaxDialsPerRequest: -1, MaxFiles: -1,
 		}, Options{ResolutionDelay: -1, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, MaxResponseHeaderBytes: 4, PingTimeout: 6}},
-		{"no bound on idleness", decided, &Options{IdleBodyTimeout: -1, SendPingTimeout: -1, MaxConns: -1}, Options{
+		{"no bound on idleness", decided, &Options{IdleBodyTimeout: -1, SendPingTimeout: -1, MaxConns: -1, MaxFiles: -1}, Options{
 			ResolutionDelay: 50 * time.Millisecond, DialTimeout: 10 * time.Second, TLSHandshakeTimeout: 1, ResponseHeaderTimeout: 2,
 			MaxResponseHeaderBytes: 4, PingTimeout: 6, MaxConnsPerHost: 3, MaxDialsPerRequest: 3,
 		}},
 	} {
+		if tt.options == nil || tt.options.MaxFiles == 0 {
+			tt.want.MaxFiles = halfOfFiles()
+		}
 		tt.want.Breaker = BreakerOptions{Failures: 5, FirstFailures: 3, Cooldown: 30 * time.Second, MaxCooldown: time.Hour}
 		got, err := tt.options.withDefaults(tt.base)
 		if err != nil || !reflect.DeepEqual(got, tt.want) {
@@ -134,12 +138,33 @@ func TestOptions_Defaults(t *testing.T) {
 	}
 	for _, o := range []*Options{
 		{DialTimeout: -1}, {TLSHandshakeTimeout: -1}, {ConnectionAttemptDelay: 9 * time.Millisecond}, {ConnectionAttemptDelay: -1},
-		{Prefer: "tcp6"}, {DisableIPv6: true, DisableIPv4: true},
+		{MaxFiles: 1}, {Prefer: "tcp6"}, {DisableIPv6: true, DisableIPv4: true},
 		{MaxResponseHeaderBytes: -1}, {MaxBodyBytes: -1}, {PingTimeout: -1},
 	} {
 		o.Resolver = names{}
 		if _, err := New(nil, o); err == nil || !strings.HasPrefix(err.Error(), "transport: Options.") {
 			t.Errorf("%+v: %v, want an error that names the option", o, err)
+		}
+	}
+}
+
+// A quarter of MaxFiles, and one at least, is for second attempts.
+func TestOptions_MaxFilesBoundsMaxConns(t *testing.T) {
+	for _, tt := range []struct{ files, conns, wantConns, wantSpares int }{
+		{-1, -1, 0, math.MaxInt},
+		{-1, 0, 200, math.MaxInt},
+		{2, 0, 1, 1},
+		{3, 0, 2, 1},
+		{8, 0, 6, 2},
+		{8, 5, 5, 3},
+		{8, 100, 6, 2},
+		{8, -1, 6, 2},
+		{128, 0, 96, 32},
+		{1000, 0, 200, 800},
+	} {
+		o, err := (&Options{MaxFiles: tt.files, MaxConns: tt.conns}).withDefaults(&http.Transport{})
+		if err != nil || o.MaxConns != tt.wantConns || o.spares() != tt.wantSpares {
+			t.Errorf("MaxFiles %d, MaxConns %d: %d connections, %d spare files, %v, want %d and %d", tt.files, tt.conns, o.MaxConns, o.spares(), err, tt.wantConns, tt.wantSpares)
 		}
 	}
 }

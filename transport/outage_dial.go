@@ -144,9 +144,7 @@ func (d *dial) again(ctx context.Context, err error) bool {
 func (d *dial) anew() *dial {
 	d.settleAddresses(time.Now())
 	d.t.contacts.leave(d)
-	if d.turn {
-		d.t.conns.giveBack()
-	}
+	d.endTurn()
 	s := &d.state
 	n := &dial{
 		t: d.t, network: d.network, host: d.host, literal: d.literal, port: d.port, key: d.key, permit: d.permit, start: d.start, winner: -1,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http/httptrace"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/hostwise-go/hostwise"
@@ -22,10 +23,12 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	}
 	d.events.open()
 	defer func() {
+		var late *atomic.Uint64
 		if d.winner >= 0 {
-			d.events.close(&d.t.counters.lost)
-		} else {
-			d.events.close(nil)
+			late = &d.t.counters.lost
+		}
+		for range d.events.close(late) {
+			d.socketClosed()
 		}
 	}()
 	defer cancel()
@@ -50,6 +53,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	defer func() {
 		if ev.conn != nil && !winner.IsValid() { // a hook of the user's has not returned
 			ev.conn.Conn.Close()
+			d.socketClosed()
 		}
 	}()
 	for {
@@ -143,7 +147,7 @@ func (d *dial) begin(r *routes) {
 // again.
 func (d *dial) startAttempts(now time.Time) (wake time.Time) {
 	for !d.overtime(now) {
-		if d.race.Ready(now) && d.race.Hedge() && !d.mayHedge() {
+		if d.race.Ready(now) && (d.race.Hedge() && !d.mayHedge() || !d.hasRoom()) {
 			break // an event will tell
 		}
 		hedge := d.race.Hedge()
@@ -195,6 +199,32 @@ func (d *dial) mayHedge() bool {
 	return d.hedging
 }
 
+// hasRoom reports whether another attempt may begin, and takes room for it:
+// the first one under way has that of the dial's connection, the others take
+// spare ones.
+func (d *dial) hasRoom() bool {
+	if d.running == 0 {
+		return true
+	}
+	if !d.t.conns.takeSpare(d.events) {
+		return false
+	}
+	d.state.spared()
+	return true
+}
+
+// socketClosed notes that an attempt has ended without becoming the dial's
+// connection.
+func (d *dial) socketClosed() {
+	spare, room := d.state.closes()
+	if spare {
+		d.t.conns.giveSpare()
+	}
+	if room {
+		d.t.conns.giveBack()
+	}
+}
+
 // hedgeWinner is the winner if it was begun beside others, and else the zero
 // Addr.
 func (d *dial) hedgeWinner(winner netip.Addr) netip.Addr {
@@ -230,6 +260,7 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 		}
 	})
 	if d.t.begin() {
+		d.state.opens()
 		go d.attempt(i, a)
 	}
 }
@@ -241,6 +272,8 @@ func (d *dial) handle(ev *event) (*conn, error) {
 	switch {
 	case ev.answer:
 		d.answered(ev, now)
+		return nil, nil
+	case ev.room:
 		return nil, nil
 	case ev.hedge:
 		d.waiting, d.released = false, ev.winner.IsValid()

@@ -29,6 +29,9 @@ type dialState struct {
 	queued    bool      // waits for room for one more connection
 	asked     asker     // of the nameservers; may be nil
 	attempts  []attemptState
+	sockets   int             // of these, open: not that of the dial's connection
+	spares    int             // taken of connLimit for them
+	over      bool            // without a connection: its room is given back with the last socket
 	room      [1]attemptState // for the attempts of most dials
 	ready     time.Time       // when there was an address to try; zero: not yet
 	standing  time.Time       // when the first handshake began; zero: not yet
@@ -93,6 +96,46 @@ func (s *dialState) started(a attemptState, now time.Time) int {
 	a.Start, a.Phase, a.running = now.Sub(s.start), hostwise.PhaseConnect, true
 	s.attempts = append(s.attempts, a)
 	return len(s.attempts) - 1
+}
+
+// spared notes that a spare was taken for another attempt.
+func (s *dialState) spared() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spares++
+}
+
+// opens notes that an attempt opens its socket.
+func (s *dialState) opens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sockets++
+}
+
+// closes notes that an attempt has closed its socket, and says what is to be
+// given back: a spare, for one of those that are left has the room of the
+// dial's connection, or that room, when it was the last.
+func (s *dialState) closes() (spare, room bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sockets--
+	if s.spares > 0 {
+		s.spares--
+		return true, false
+	}
+	return false, s.over && s.sockets == 0
+}
+
+// end notes that there will be no connection, and says what is to be given
+// back at once: spares, and the connection's room unless an attempt still has
+// its socket.
+func (s *dialState) end() (spares int, room bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	spares = s.spares - max(0, s.sockets-1) // more than 0 only if a hook of the user's has panicked
+	s.spares -= spares
+	s.over = true
+	return spares, s.sockets == 0
 }
 
 // connected notes that an attempt has connected, and returns how long it

@@ -78,7 +78,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	t := &Transport{
 		opt: opt, guard: guard, original: original, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
 		addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
-		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns),
+		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns, opt.spares()),
 	}
 	t.breaker, t.outage = newBreaker(opt.Breaker, &t.calls), newOutage(opt.OnOutage, opt.DisableOutageDetection, &t.calls)
 	t.contacts.breaker = t.breaker
