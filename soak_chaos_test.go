@@ -68,6 +68,7 @@ func (s *soak) killHost(ctx context.Context, r *rand.Rand, hosts []loopnet.Host)
 	h := hosts[r.IntN(len(hosts))]
 	how := []loopnet.Fault{loopnet.Down, loopnet.Hole, loopnet.Resets, loopnet.Silent}[r.IntN(4)]
 	mended := s.faults.begin(h.Name, string(how))
+	s.hot.Store(&h)
 	s.must(s.net.Kill(h.Name, how))
 	pause(ctx, r, 100*time.Millisecond, 3*time.Second)
 	s.must(s.net.Revive(h.Name))

@@ -34,8 +34,11 @@ func (s *soak) requests(ctx context.Context) {
 			return
 		}
 		host, c := s.healthy[r.IntN(len(s.healthy))], clients[r.IntN(len(clients))]
-		if r.IntN(20) == 0 {
+		switch hot := s.hot.Load(); {
+		case r.IntN(20) == 0:
 			host = s.broken[r.IntN(len(s.broken))]
+		case r.IntN(10) == 0 && hot != nil: // often enough for its breaker
+			host = *hot
 		}
 		p := visit{host: host, url: host.Pages[r.IntN(len(host.Pages))], client: c}
 		switch r.IntN(10) {

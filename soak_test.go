@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,7 @@ type soak struct {
 	system    *transport.Transport // net.Dialer connects
 	custom    *transport.Transport // a DialContext of the user's, so that loopback counts as network
 	pace      chan struct{}
+	hot       atomic.Pointer[loopnet.Host] // the last one killed
 	faults    faultLog
 	tally     tally
 	wg        sync.WaitGroup
