@@ -7,7 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"strings"
+	"net/url"
 	"sync"
 	"time"
 
@@ -84,8 +84,8 @@ func (s *soak) visit(soak context.Context, v visit) {
 		ctx, stop = context.WithTimeout(ctx, v.deadline)
 		defer stop()
 		// The transport gives up shortly before.
-		lead := max(10*time.Millisecond, v.deadline/100)
-		impatient = func() bool { return time.Since(begin) >= min(v.deadline-lead, v.deadline/2) }
+		lead := min(max(10*time.Millisecond, v.deadline/100), v.deadline/2)
+		impatient = func() bool { return time.Since(begin) >= v.deadline-lead }
 	}
 	err := fetch(ctx, v.client, v.url, &v)
 	s.judge(v.host, begin, err, impatient())
@@ -180,13 +180,11 @@ func (s *soak) collector(ctx context.Context, r *rand.Rand) {
 	if r.IntN(2) == 0 {
 		h.PrefetchLinks(nil)
 	}
+	var urls []string
 	for range 12 {
 		host := s.healthy[r.IntN(len(s.healthy))]
 		pages.hosts[host.Name] = host
-	}
-	var urls []string
-	for _, host := range pages.hosts {
-		urls = append(urls, host.URL)
+		urls = append(urls, host.URL) // Colly visits it once
 	}
 	if r.IntN(4) == 0 {
 		h.Prewarm(own, urls)
@@ -209,25 +207,32 @@ type pending struct {
 }
 
 // begin notes the first try at a page.
-func (p *pending) begin(url string) {
+func (p *pending) begin(page string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.begun[url]; !ok {
-		p.begun[url] = time.Now()
+	if _, ok := p.begun[page]; !ok {
+		p.begun[page] = time.Now()
 	}
 }
 
 // end notes the page, or its last failure.
-func (p *pending) end(url string, err error) {
+func (p *pending) end(page string, err error) {
 	p.mu.Lock()
-	begin, ok := p.begun[url]
-	delete(p.begun, url)
+	begin, ok := p.begun[page]
+	delete(p.begun, page)
 	p.mu.Unlock()
 	if !ok {
 		return // Colly has told of it before
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(url, "http://"), "https://"), ":")
-	p.s.judge(p.hosts[name], begin, err, p.ctx.Err() != nil)
+	p.s.judge(p.host(page), begin, err, p.ctx.Err() != nil)
+}
+
+func (p *pending) host(page string) loopnet.Host {
+	u, err := url.Parse(page)
+	if err != nil {
+		panic(err)
+	}
+	return p.hosts[u.Hostname()]
 }
 
 // finish judges what nobody was told of.
@@ -236,8 +241,7 @@ func (p *pending) finish() {
 	left := p.begun
 	p.begun = map[string]time.Time{}
 	p.mu.Unlock()
-	for url, begin := range left {
-		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(url, "http://"), "https://"), ":")
-		p.s.judge(p.hosts[name], begin, fmt.Errorf("%s: no callback was called", url), p.ctx.Err() != nil)
+	for page, begin := range left {
+		p.s.judge(p.host(page), begin, fmt.Errorf("%s: no callback was called", page), p.ctx.Err() != nil)
 	}
 }

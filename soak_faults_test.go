@@ -53,12 +53,12 @@ func (l *faultLog) begin(where, what string) (mended func()) {
 	}
 }
 
-// during returns a copy of a fault that a time from begin to end overlaps with, when it
+// during returns a copy of the latest fault that a time from begin to end overlaps with, when it
 // is reckoned to have gone on for so much longer.
 func (l *faultLog) during(where string, begin, end time.Time, longer time.Duration) *fault {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, f := range l.recent[where] {
+	for _, f := range slices.Backward(l.recent[where]) {
 		if !end.Before(f.from) && (f.to.IsZero() || !begin.After(f.to.Add(longer))) {
 			c := *f
 			return &c
@@ -115,10 +115,10 @@ func (l *faultLog) excuses(h loopnet.Host, begin, end time.Time, err error) *fau
 	case errors.As(err, &dns), hostwise.PhaseOf(err) == hostwise.PhaseResolve, hostwise.KindOf(err) == hostwise.LocalOutage:
 		return l.during(faultDNS, begin, end, soakNames)
 	case errors.As(err, &down):
-		if l.during(h.Name, begin, begin, soakRecovery) == nil {
-			return nil
+		if l.during(h.Name, down.Since, down.Since, soakVerdict) == nil {
+			return nil // it was not a fault that it went down for
 		}
-		return l.during(h.Name, down.Since, down.Since, soakVerdict)
+		return l.during(h.Name, begin, end, soakRecovery)
 	}
 	f := l.during(h.Name, begin, end, 0)
 	if f == nil && h.Fate == loopnet.DualStack {
