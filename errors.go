@@ -398,7 +398,7 @@ type HostDownError struct {
 	Host     string    // host:port
 	Kind     Kind      // HostDown, or HostPaused: a Retry-After, if transport.BreakerOptions.HonorRetryAfter is set
 	Since    time.Time // when the host was declared down, or paused
-	RetryAt  time.Time // when the next request will be let through
+	RetryAt  time.Time // when the next request will be let through; while one is on its way to find out, when to ask again
 	Failures int       // failures in a row so far
 	Last     error     // the failure that it was declared down for, or that its last probe met, without its attempts and causes but for a syscall.Errno; not part of the error's tree, so that errors.As does not find it
 	Err      error     // gobreaker.ErrOpenState, as set by package transport

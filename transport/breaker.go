@@ -16,6 +16,7 @@ import (
 
 const (
 	probeExpiry   = time.Minute // a probe nobody reported on no longer blocks the next
+	probePatience = time.Second // after which to ask again who was refused because of one
 	breakerShards = 16
 	maxBreakers   = 65536 // hosts with a recent failure
 )

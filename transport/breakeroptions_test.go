@@ -434,3 +434,32 @@ func TestBreakerOptions_OnChangeInOrder(t *testing.T) {
 		t.Errorf("%d changes, want a hundred and more", changes)
 	}
 }
+
+// Who is refused because another request is finding out whether the host is
+// back need not wait for as long as that might take: a minute.
+func TestBreaker_RefusedDuringProbe(t *testing.T) {
+	inWorld(t, nil, transport.Options{}, func(w *world) {
+		w.host("a.test", "192.0.2.1")
+		w.link("192.0.2.1", simnet.Link{RTT: 100 * ms})
+		for range 3 {
+			w.fails("http://a.test/", hostwise.ConnectRefused, hostwise.PhaseConnect)
+		}
+		w.serve(ok, "192.0.2.1:80")
+		time.Sleep(time.Until(w.down("http://a.test/", hostwise.HostDown).RetryAt))
+		probed := make(chan error)
+		go func() {
+			_, err := w.get("http://a.test/")
+			probed <- err
+		}()
+		time.Sleep(50 * ms)
+		e := w.down("http://a.test/", hostwise.HostDown)
+		if got := time.Until(e.RetryAt); got != time.Second {
+			t.Errorf("RetryAt is %v away, want 1s", got)
+		}
+		if err := <-probed; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Until(e.RetryAt))
+		w.takes(100*ms, "http://a.test/")
+	})
+}

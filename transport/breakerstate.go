@@ -145,7 +145,12 @@ func (h *hostBreaker) endProbe(err error) {
 // is on its way.
 func (h *hostBreaker) refusal(host string, now time.Time) *hostwise.HostDownError {
 	switch t := h.opens(now); {
-	case h.open && (now.Before(h.retryAt) || h.probe != nil && now.Before(t)):
+	case h.open && now.Before(h.retryAt):
+		return h.error(host, hostwise.HostDown, t)
+	case h.open && h.probe != nil && now.Before(t):
+		if soon := now.Add(probePatience); soon.Before(t) && !h.pause.lasts(now) { // its answer may come any moment
+			t = soon
+		}
 		return h.error(host, hostwise.HostDown, t)
 	case h.pause.lasts(now):
 		return h.error(host, hostwise.HostPaused, t)
