@@ -15,6 +15,7 @@ import (
 	"github.com/hostwise-go/hostwise"
 	hostwisecolly "github.com/hostwise-go/hostwise/colly"
 	"github.com/hostwise-go/hostwise/internal/loopnet"
+	"github.com/hostwise-go/hostwise/transport"
 )
 
 // requests crawls through http.Client.
@@ -73,7 +74,7 @@ func (s *soak) visit(soak context.Context, v visit) {
 	}
 	ctx, cancel := context.WithCancel(soak)
 	defer cancel()
-	begin := time.Now()
+	p := s.ask(v.host, v.client.Transport.(*transport.Transport))
 	impatient := func() bool { return false }
 	switch {
 	case v.cancel > 0:
@@ -85,10 +86,10 @@ func (s *soak) visit(soak context.Context, v visit) {
 		defer stop()
 		// The transport gives up shortly before.
 		lead := min(max(10*time.Millisecond, v.deadline/100), v.deadline/2)
-		impatient = func() bool { return time.Since(begin) >= v.deadline-lead }
+		impatient = func() bool { return time.Since(p.begin) >= v.deadline-lead }
 	}
 	err := fetch(ctx, v.client, v.url, &v)
-	s.judge(v.host, begin, err, impatient())
+	s.judge(p, err, impatient())
 }
 
 // fetch gets a page, and checks that it is the one asked for if v says what to
@@ -140,7 +141,8 @@ func (s *soak) collector(ctx context.Context, r *rand.Rand) {
 		defer time.AfterFunc(time.Duration(r.Int64N(int64(2*time.Second))), cancel).Stop()
 	}
 	c := colly.NewCollector(colly.Async(true), colly.MaxDepth(2), colly.StdlibContext(own))
-	h, err := hostwisecolly.Attach(c, s.transport[r.IntN(2)])
+	tr := s.transport[r.IntN(2)]
+	h, err := hostwisecolly.Attach(c, tr)
 	if err != nil {
 		s.t.Error(err)
 		return
@@ -149,7 +151,7 @@ func (s *soak) collector(ctx context.Context, r *rand.Rand) {
 	c.SetRequestTimeout(soakTimeout)
 	c.Limit(&colly.LimitRule{DomainGlob: "*", Parallelism: 2})
 
-	pages := pending{s: s, ctx: own, hosts: map[string]loopnet.Host{}, begun: map[string]time.Time{}}
+	pages := pending{s: s, ctx: own, over: tr, hosts: map[string]loopnet.Host{}, begun: map[string]page{}}
 	c.OnRequest(func(r *colly.Request) {
 		if !r.IsAbort() {
 			select {
@@ -200,31 +202,32 @@ func (s *soak) collector(ctx context.Context, r *rand.Rand) {
 type pending struct {
 	s     *soak
 	ctx   context.Context // the collector's
+	over  *transport.Transport
 	hosts map[string]loopnet.Host
 
 	mu    sync.Mutex // protects begun
-	begun map[string]time.Time
+	begun map[string]page
 }
 
 // begin notes the first try at a page.
-func (p *pending) begin(page string) {
+func (p *pending) begin(url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.begun[page]; !ok {
-		p.begun[page] = time.Now()
+	if _, ok := p.begun[url]; !ok {
+		p.begun[url] = p.s.ask(p.host(url), p.over)
 	}
 }
 
 // end notes the page, or its last failure.
-func (p *pending) end(page string, err error) {
+func (p *pending) end(url string, err error) {
 	p.mu.Lock()
-	begin, ok := p.begun[page]
-	delete(p.begun, page)
+	asked, ok := p.begun[url]
+	delete(p.begun, url)
 	p.mu.Unlock()
 	if !ok {
 		return // Colly has told of it before
 	}
-	p.s.judge(p.host(page), begin, err, p.ctx.Err() != nil)
+	p.s.judge(asked, err, p.ctx.Err() != nil)
 }
 
 func (p *pending) host(page string) loopnet.Host {
@@ -239,9 +242,9 @@ func (p *pending) host(page string) loopnet.Host {
 func (p *pending) finish() {
 	p.mu.Lock()
 	left := p.begun
-	p.begun = map[string]time.Time{}
+	p.begun = map[string]page{}
 	p.mu.Unlock()
-	for page, begin := range left {
-		p.s.judge(p.host(page), begin, fmt.Errorf("%s: no callback was called", page), p.ctx.Err() != nil)
+	for url, asked := range left {
+		p.s.judge(asked, fmt.Errorf("%s: no callback was called", url), p.ctx.Err() != nil)
 	}
 }

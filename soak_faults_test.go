@@ -12,6 +12,7 @@ import (
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/loopnet"
+	"github.com/hostwise-go/hostwise/transport"
 )
 
 // A fault is a time in which requests may fail: of one host, of the hosts with
@@ -85,6 +86,9 @@ func (l *faultLog) history(name string, now time.Time) string {
 	var b strings.Builder
 	for _, where := range []string{name, faultIPv6, faultDNS} {
 		for _, f := range l.recent[where] {
+			if !f.to.IsZero() && now.Sub(f.to) > 20*time.Second {
+				continue
+			}
 			fmt.Fprintf(&b, " %s %s from %v", where, f.what, f.from.Sub(now).Round(time.Millisecond))
 			if !f.to.IsZero() {
 				fmt.Fprintf(&b, " to %v", f.to.Sub(now).Round(time.Millisecond))
@@ -108,23 +112,38 @@ const (
 )
 
 // excuses returns the fault that a failure is to be put down to, or nil.
-func (l *faultLog) excuses(h loopnet.Host, begin, end time.Time, err error) *fault {
+// probed says that another request was finding out whether the host is back.
+func (l *faultLog) excuses(p page, end time.Time, err error, probed bool) *fault {
 	var dns *hostwise.DNSError
 	var down *hostwise.HostDownError
 	switch {
 	case errors.As(err, &dns), hostwise.PhaseOf(err) == hostwise.PhaseResolve, hostwise.KindOf(err) == hostwise.LocalOutage:
-		return l.during(faultDNS, begin, end, soakNames)
+		return l.during(faultDNS, p.begin, end, soakNames)
 	case errors.As(err, &down):
-		if l.during(h.Name, down.Since, down.Since, soakVerdict) == nil {
-			return nil // it was not a fault that it went down for
+		cause := l.during(p.host.Name, down.Since, down.Since, soakVerdict)
+		if cause == nil || probed {
+			return cause // nil: it was not a fault that it went down for
 		}
-		return l.during(h.Name, begin, end, soakRecovery)
+		return l.during(p.host.Name, p.begin, end, soakRecovery)
 	}
-	f := l.during(h.Name, begin, end, 0)
-	if f == nil && h.Fate == loopnet.DualStack {
-		f = l.during(faultIPv6, begin, end, 0)
+	f := l.during(p.host.Name, p.begin, end, 0)
+	if f == nil && p.host.Fate == loopnet.DualStack {
+		f = l.during(faultIPv6, p.begin, end, 0)
 	}
 	return f
+}
+
+// A page is one that was asked for.
+type page struct {
+	host  loopnet.Host
+	over  *transport.Transport
+	begin time.Time
+}
+
+// breaker is one of a host, which each Transport has for itself.
+type breaker struct {
+	host string
+	over *transport.Transport
 }
 
 // tally is what has become of the pages.
@@ -135,19 +154,35 @@ type tally struct {
 	kinds                                map[string]int
 	late                                 map[string]time.Duration // of these, the last one, after the end of its fault
 	losses                               []string
+	underWay                             map[breaker]int
+	answers                              map[breaker]time.Time // the last one
 }
 
-// judge puts a page that was asked for, and came unless there is an error, on
-// the right account. quit says that its caller has not waited for it.
-func (s *soak) judge(h loopnet.Host, begin time.Time, err error, quit bool) {
+// ask notes that a page is asked for. judge must follow.
+func (s *soak) ask(h loopnet.Host, over *transport.Transport) page {
+	s.tally.mu.Lock()
+	defer s.tally.mu.Unlock()
+	s.tally.underWay[breaker{h.Name, over}]++
+	return page{h, over, time.Now()}
+}
+
+// judge puts a page, which came unless there is an error, on the right
+// account. quit says that its caller has not waited for it.
+func (s *soak) judge(p page, err error, quit bool) {
 	end := time.Now()
-	var f *fault
-	if err != nil && !quit && h.Fate.OK() {
-		f = s.faults.excuses(h, begin, end, err)
-	}
-	c := &s.tally
+	h, begin, c := p.host, p.begin, &s.tally
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	b := breaker{h.Name, p.over}
+	c.underWay[b]--
+	probed := c.underWay[b] > 0 || !c.answers[b].Before(begin)
+	if err == nil {
+		c.answers[b] = end
+	}
+	var f *fault
+	if err != nil && !quit && h.Fate.OK() {
+		f = s.faults.excuses(p, end, err, probed)
+	}
 	if !h.Fate.OK() {
 		c.broken++
 		if err == nil {

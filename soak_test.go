@@ -101,6 +101,7 @@ func newSoak(t *testing.T, seed uint64) *soak {
 	}
 	s := &soak{t: t, seed: seed, net: n, conf: filepath.Join(t.TempDir(), "resolv.conf"), pace: make(chan struct{})}
 	s.tally.kinds, s.tally.late = map[string]int{}, map[string]time.Duration{}
+	s.tally.underWay, s.tally.answers = map[breaker]int{}, map[breaker]time.Time{}
 	for _, h := range n.Hosts() {
 		if h.Fate.OK() {
 			s.healthy = append(s.healthy, h)
