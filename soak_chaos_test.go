@@ -100,17 +100,22 @@ func (s *soak) killNameservers(ctx context.Context, r *rand.Rand) {
 	if r.IntN(5) == 0 && s.warm() {
 		victims = r.Perm(all)
 		mended = s.faults.begin(faultDNS, "no nameserver")
-	} else {
-		s.faults.begin("some DNS", fmt.Sprint(len(victims), " nameservers"))()
 	}
+	var ends []func()
 	for _, i := range victims {
-		s.must(s.net.KillDNS(i, []loopnet.Fault{loopnet.Down, loopnet.Silent}[r.IntN(2)]))
+		how := []loopnet.Fault{loopnet.Down, loopnet.Silent}[r.IntN(2)]
+		ends = append(ends, s.faults.begin(faultNS, fmt.Sprint(dnsName(i), " ", how)))
+		s.must(s.net.KillDNS(i, how))
 	}
 	pause(ctx, r, 200*time.Millisecond, 3*time.Second)
-	for _, i := range victims {
+	for k, i := range victims {
 		s.must(s.net.ReviveDNS(i))
+		ends[k]()
 	}
 	mended()
+	// A lookup may have failed at these, each with an error of its own, and
+	// now have its last chance with the others: it is to have it.
+	pause(ctx, r, time.Second, 2*time.Second)
 }
 
 // dnsName is how resolv.conf calls a nameserver: it has no room for a port.
@@ -133,7 +138,9 @@ func (s *soak) writeConf(r *rand.Rand) {
 	for _, i := range r.Perm(len(s.net.DNSAddrs())) {
 		fmt.Fprintln(&b, "nameserver", dnsName(i))
 	}
-	fmt.Fprintf(&b, "options timeout:%d attempts:%d\n", 2+r.IntN(2), 1+r.IntN(3))
+	// With one attempt each nameserver has one chance, and all three may be
+	// dead just when theirs comes.
+	fmt.Fprintf(&b, "options timeout:%d attempts:%d\n", 2+r.IntN(2), 2+r.IntN(2))
 	switch r.IntN(4) {
 	case 0:
 		fmt.Fprintln(&b, "options rotate")

@@ -25,6 +25,7 @@ type fault struct {
 const (
 	faultIPv6 = "IPv6"
 	faultDNS  = "DNS"
+	faultNS   = "nameserver" // of some, which excuses nothing
 )
 
 // faultLog is the faults of late.
@@ -84,7 +85,7 @@ func (l *faultLog) history(name string, now time.Time) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var b strings.Builder
-	for _, where := range []string{name, faultIPv6, faultDNS} {
+	for _, where := range []string{name, faultIPv6, faultDNS, faultNS} {
 		for _, f := range l.recent[where] {
 			if !f.to.IsZero() && now.Sub(f.to) > 20*time.Second {
 				continue
@@ -129,6 +130,9 @@ func (l *faultLog) excuses(p page, end time.Time, err error, probed bool) *fault
 	f := l.during(p.host.Name, p.begin, end, 0)
 	if f == nil && p.host.Fate == loopnet.DualStack {
 		f = l.during(faultIPv6, p.begin, end, 0)
+	}
+	if f == nil && p.host.Fate == loopnet.DualStack && hostwise.PhaseOf(err) == hostwise.PhaseConnect { // the address that works is not known
+		f = l.during(faultDNS, p.begin, end, soakNames)
 	}
 	return f
 }
@@ -206,6 +210,7 @@ func (s *soak) judge(p page, err error, quit bool) {
 	default:
 		c.lost++
 		if len(c.losses) < 10 {
+			s.t.Logf("lost at %s: %v", end.Format("15:04:05.000"), err)
 			c.losses = append(c.losses, fmt.Sprintf("%s of %s, asked for at %s, lost after %v: %v: %v; faults before:%s", h.Name, h.Fate,
 				begin.Format("15:04:05.000"), end.Sub(begin).Round(time.Millisecond), hostwise.KindOf(err), err, s.faults.history(h.Name, end)))
 		}

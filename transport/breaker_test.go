@@ -177,7 +177,7 @@ func TestBreaker_OneProbe(t *testing.T) {
 		since := time.Now()
 		time.Sleep(time.Until(b.trip(false)))
 		p := b.probe()
-		e := b.down() // a second one, while the first is on its way
+		e := b.down()                                                    // a second one, while the first is on its way
 		if want := time.Now().Add(time.Second); !e.RetryAt.Equal(want) { // the first may be answered any moment
 			t.Errorf("RetryAt = %v, want a second from now, %v", e.RetryAt, want)
 		}

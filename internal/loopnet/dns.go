@@ -37,7 +37,7 @@ type nameserver struct {
 	zone    map[string]*record // by lower-case name with its trailing dot
 	latency time.Duration
 	done    <-chan struct{}
-	silent  atomic.Bool
+	silent  atomic.Pointer[chan struct{}] // closed when the silence ends; nil: there is none
 
 	serving sync.Mutex // one start or stop at a time; protects servers
 	servers []*dns.Server
@@ -160,7 +160,11 @@ func (ns *nameserver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	}
 	name := strings.ToLower(q.Question[0].Name)
 	rec, wait := ns.ask(name, q.Question[0].Qtype)
-	if rec != nil && rec.silent || ns.silent.Load() {
+	if rec != nil && rec.silent {
+		return
+	}
+	if silent := ns.silent.Load(); silent != nil {
+		ns.hang(w, *silent)
 		return
 	}
 	select {
@@ -168,8 +172,25 @@ func (ns *nameserver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	case <-ns.done:
 		return
 	}
+	w.WriteMsg(ns.answer(q, rec, isUDP(w))) // the asker may have gone: not our concern
+}
+
+// hang does not answer. A connection stands still, and breaks in the end, as
+// that of a process which hangs and is restarted.
+func (ns *nameserver) hang(w dns.ResponseWriter, silent <-chan struct{}) {
+	if isUDP(w) {
+		return
+	}
+	select {
+	case <-silent:
+	case <-ns.done:
+	}
+	w.Close()
+}
+
+func isUDP(w dns.ResponseWriter) bool {
 	_, udp := w.LocalAddr().(*net.UDPAddr)
-	w.WriteMsg(ns.answer(q, rec, udp)) // the asker may have gone: not our concern
+	return udp
 }
 
 // ask counts a query and returns what is known of the name, nil if it does

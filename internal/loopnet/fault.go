@@ -75,7 +75,8 @@ func (n *Internet) each(meant func(*door) bool, f func(*door) error) error {
 func (n *Internet) KillDNS(i int, f Fault) error {
 	switch f {
 	case Silent:
-		n.ns[i].silent.Store(true)
+		silent := make(chan struct{})
+		n.ns[i].silent.Store(&silent)
 		return nil
 	case Down:
 		return n.ns[i].stop()
@@ -85,7 +86,9 @@ func (n *Internet) KillDNS(i int, f Fault) error {
 
 // ReviveDNS ends the fault of the i-th nameserver.
 func (n *Internet) ReviveDNS(i int) error {
-	n.ns[i].silent.Store(false)
+	if silent := n.ns[i].silent.Swap(nil); silent != nil {
+		close(*silent)
+	}
 	return n.ns[i].start()
 }
 
