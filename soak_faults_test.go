@@ -202,6 +202,9 @@ func (s *soak) judge(p page, err error, quit bool) {
 		c.quit++
 	case f != nil:
 		c.excused++
+		if hostwise.KindOf(err) == hostwise.Other {
+			s.t.Logf("an error of no kind: %v", err)
+		}
 		kind := f.what + ": " + string(hostwise.KindOf(err))
 		c.kinds[kind]++
 		if !f.to.IsZero() {
