@@ -129,6 +129,7 @@
 //	15 s    without a sign of life, HTTP/2      SendPingTimeout, PingTimeout
 //	3       connections for one request         MaxDialsPerRequest
 //	200, 8  connections in all and to a host    MaxConns, MaxConnsPerHost
+//	half    of the file descriptors there are   MaxFiles
 //
 // Where a server refuses an HTTP/2 stream again and again, net/http repeats the
 // request after 0, 1, 3, 7, 15 and 31 s; the first of these at the end of

@@ -99,7 +99,7 @@ func TestOptions_Defaults(t *testing.T) {
 	}
 	all := Options{
 		ResolutionDelay: 11, DialTimeout: 12, TLSHandshakeTimeout: 13, ResponseHeaderTimeout: 14, MaxResponseHeaderBytes: 15, IdleBodyTimeout: 16, MinBodyRate: 17,
-		MaxBodyBytes: 18, SendPingTimeout: 19, PingTimeout: 20, MaxConns: 21, MaxConnsPerHost: 22, MaxDialsPerRequest: 23,
+		MaxBodyBytes: 18, SendPingTimeout: 19, PingTimeout: 20, MaxConns: 21, MaxConnsPerHost: 22, MaxDialsPerRequest: 23, MaxFiles: 240,
 		Breaker: BreakerOptions{Failures: 5, FirstFailures: 3, Cooldown: 30 * time.Second, MaxCooldown: time.Hour},
 	}
 	for _, tt := range []struct {
