@@ -173,6 +173,12 @@ func (r *Resolver) tick(f *flight, now time.Time) {
 	}
 	secondTry := f.deadline.Add(f.timeout - f.lookupTime())
 	switch {
+	case !now.Before(f.deadline) && f.isCutShort(now):
+		r.end(f)
+		r.mu.Unlock()
+		r.flightDone(f, 0, nil)
+		r.sendAllWaiting()
+		return
 	case !now.Before(f.deadline):
 		r.mu.Unlock()
 		r.finish(f, r.timedOut(f))

@@ -209,3 +209,20 @@ func openFiles(t *testing.T) int {
 	}
 	return len(list)
 }
+
+// A question that ends early, for want of callers, has not had the time to
+// fail: those who ask next are not told that it did.
+func TestCancel_LeavesNoFailure(t *testing.T) {
+	inWorld(t, 1, dnscache.Options{}, func(w *world) {
+		w.servers[0].AddHost("a.test", 300, netip.MustParseAddr("192.0.2.1"))
+		w.servers[0].SetSilent(true)
+		s := w.r.Subscribe("ip", "a.test", func(string, []netip.Addr, error) {})
+		time.Sleep(100 * time.Millisecond)
+		s.Stop()
+		time.Sleep(time.Second) // then late answers are not waited for any more
+		w.servers[0].SetSilent(false)
+		if _, err := w.r.LookupNetIP(context.Background(), "ip4", "a.test"); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -147,6 +147,12 @@ func (r *Resolver) leave(k flightKey, w waiter, linger time.Duration) {
 	r.sendAllWaiting()
 }
 
+// isCutShort reports whether a flight that ends now does so for want of
+// callers: it has not had the time to fail.
+func (f *flight) isCutShort(now time.Time) bool {
+	return len(f.waiters) == 0 && !f.ahead && now.Before(f.start.Add(f.lookupTime()))
+}
+
 // end takes the flight off the books. r.mu is held.
 func (r *Resolver) end(f *flight) {
 	f.over = true
