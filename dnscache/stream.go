@@ -160,11 +160,13 @@ const dialGrace = 100 * time.Millisecond
 // dial connects to a nameserver. What the caller's function does to the
 // goroutine it runs on is an error of the attempt, and one that does not end
 // with its context is not waited for.
-func (r *Resolver) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+func (r *Resolver) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if r.ownDial {
 		return r.opt.Dial(ctx, network, address)
 	}
-	done := r.calls.Go(func() { conn, err = r.opt.Dial(ctx, network, address) })
+	var made net.Conn
+	var failed error
+	done := r.calls.Go(func() { made, failed = r.opt.Dial(ctx, network, address) })
 	var fault error
 	select {
 	case fault = <-done:
@@ -175,8 +177,8 @@ func (r *Resolver) dial(ctx context.Context, network, address string) (conn net.
 		case fault = <-done:
 		case <-t.C:
 			go func() {
-				if <-done == nil && conn != nil {
-					conn.Close()
+				if <-done == nil && made != nil {
+					made.Close()
 				}
 			}()
 			return nil, ctx.Err()
@@ -185,10 +187,10 @@ func (r *Resolver) dial(ctx context.Context, network, address string) (conn net.
 	if fault != nil {
 		return nil, fault
 	}
-	if conn == nil && err == nil {
-		err = errNoConn
+	if made == nil && failed == nil {
+		return nil, errNoConn
 	}
-	return conn, err
+	return made, failed
 }
 
 // handshake is that of a new connection, which it closes if it fails.
