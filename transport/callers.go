@@ -34,7 +34,9 @@ func (j *journey) withTrace(user *httptrace.ClientTrace) context.Context {
 			told(i)
 		}
 	}
-	t.PutIdleConn = guarded1(j.calls, user.PutIdleConn)
+	if f := user.PutIdleConn; f != nil { // for which net/http has the end of the body wait, under a lock
+		t.PutIdleConn = func(err error) { j.calls.Go(func() { f(err) }) }
+	}
 	t.GotFirstResponseByte = guarded0(j.calls, user.GotFirstResponseByte)
 	t.Got100Continue = guarded0(j.calls, user.Got100Continue)
 	t.TLSHandshakeStart = guarded0(j.calls, user.TLSHandshakeStart)

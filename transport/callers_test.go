@@ -394,7 +394,7 @@ func TestCallers_Block(t *testing.T) {
 				}
 				c.tr.Stats()
 				start := time.Now()
-				mayWait := f.leads == callers || f.name == "Key, later" || f.name == "PutIdleConn" || strings.HasPrefix(f.name, "Wrote") || strings.HasPrefix(f.name, "the body") // see the doc: they hold up the request's end
+				mayWait := f.leads == callers || f.name == "Key, later" || strings.HasPrefix(f.name, "Wrote") || strings.HasPrefix(f.name, "the body") // see the doc: they hold up the request's end
 				select {
 				case o := <-done:
 					if !o.returned || time.Since(start) > 5*time.Second {

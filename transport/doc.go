@@ -177,8 +177,8 @@
 // wait for the same connection; OnChange and OnOutage are called for one change
 // at a time, and later ones wait, 131,072 at the most (Stats.HooksDropped). The
 // request still ends with its deadline, unless the function runs on its own
-// goroutine, or is one that writes or ends the exchange (a body, the hooks
-// Wrote… and PutIdleConn), as in net/http. No lock is held while they run, but
+// goroutine, or is one that takes part in writing the request (its body, the hooks
+// Wrote…), as in net/http; PutIdleConn is not waited for. No lock is held, but
 // that the httptrace hooks of one request are called one after the other. All may
 // call any method. Only Close waits for DialContext, the Resolver and
 // handshakes, whose contexts it ends: it is not to be called from there.
