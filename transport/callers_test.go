@@ -332,7 +332,8 @@ func TestCallers_PanicAndGoexit(t *testing.T) {
 							if !last.returned || last.err == nil || hostwise.KindOf(last.err) != hostwise.Other && acted.Load() > 0 && !strings.HasPrefix(f.name, "Key, in") {
 								t.Fatalf("%+v, kind %s, want an error of Kind other", last, hostwise.KindOf(last.err))
 							}
-							if !strings.Contains(last.err.Error(), way.text) {
+							closed := f.name == "the body's Close" && strings.Contains(last.err.Error(), "use of closed network connection") // net/http's reader may be first
+							if !strings.Contains(last.err.Error(), way.text) && !closed {
 								t.Errorf("%v, want it to say %q", last.err, way.text)
 							}
 						case denial:
