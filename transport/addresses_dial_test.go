@@ -40,6 +40,7 @@ func TestAddresses_HostWithNoOtherIsDown(t *testing.T) {
 		if _, err := p.tr.DialContext(context.Background(), "tcp", "both.test:80"); hostwise.KindOf(err) != hostwise.HostDown {
 			t.Errorf("DialContext: %v, want host_down", err)
 		}
+		synctest.Wait() // for the sockets of attempts that were called off
 		if got := p.tr.Stats(); got.HostsDown != 0 || got.Conns != 0 {
 			t.Errorf("%d hosts down, %d connections, want none: the hosts are not charged", got.HostsDown, got.Conns)
 		}
@@ -465,6 +466,7 @@ func TestAddresses_ThoseWhoWaitFailAtOnce(t *testing.T) {
 		if got := time.Since(start); got > 20*time.Second || down.Load() < 94 {
 			t.Errorf("%d down after %v, want 94 or more within 20s", down.Load(), got)
 		}
+		synctest.Wait() // for the sockets of attempts that were called off
 		if got := p.tr.Stats().Conns; got != 0 {
 			t.Errorf("%d connections, want none", got)
 		}

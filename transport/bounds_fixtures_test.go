@@ -29,6 +29,7 @@ type fixture struct {
 	kind  hostwise.Kind
 	phase hostwise.Phase
 	bound time.Duration // after which the Transport's defaults end it
+	pause time.Duration // later than that are a few requests which net/http has wait before a retry
 }
 
 // A line is the server's end of a connection.
@@ -114,51 +115,51 @@ func (l line) every(d time.Duration, s string) {
 func silent(l line) { <-l.cut }
 
 var fixtures = []fixture{
-	{"silent TCP", "http", false, false, silent, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, 15 * time.Second},
-	{"silent TLS", "https", false, false, silent, hostwise.TLSTimeout, hostwise.PhaseTLS, 5 * time.Second},
-	{"silent CONNECT proxy", "http:", false, false, silent, hostwise.ProxyTimeout, hostwise.PhaseConnect, 15 * time.Second},
-	{"silent SOCKS5 proxy", "socks5:", false, false, silent, hostwise.ProxyTimeout, hostwise.PhaseConnect, 15 * time.Second},
-	{"upload that nobody takes", "http", false, true, nil, hostwise.HTTPWriteTimeout, hostwise.PhaseRequest, 15 * time.Second},
+	{"silent TCP", "http", false, false, silent, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, 15 * time.Second, 0},
+	{"silent TLS", "https", false, false, silent, hostwise.TLSTimeout, hostwise.PhaseTLS, 5 * time.Second, 0},
+	{"silent CONNECT proxy", "http:", false, false, silent, hostwise.ProxyTimeout, hostwise.PhaseConnect, 15 * time.Second, 0},
+	{"silent SOCKS5 proxy", "socks5:", false, false, silent, hostwise.ProxyTimeout, hostwise.PhaseConnect, 15 * time.Second, 0},
+	{"upload that nobody takes", "http", false, true, nil, hostwise.HTTPWriteTimeout, hostwise.PhaseRequest, 15 * time.Second, 0},
 	{"header trickle, a byte a second", "http", false, false, func(l line) {
 		io.WriteString(l, "HTTP/1.1 200 OK\r\nX: ")
 		l.every(time.Second, "x")
-	}, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, 15 * time.Second},
+	}, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, 15 * time.Second, 0},
 	{"endless 103 Early Hints", "http", false, false, func(l line) {
 		l.every(time.Second, "HTTP/1.1 103 Early Hints\r\n\r\n")
-	}, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, 15 * time.Second},
+	}, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, 15 * time.Second, 0},
 	{"endless 103 Early Hints, no pause", "http", false, false, func(l line) {
 		hints := strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 1000)+"\r\n\r\n", 16)
 		for _, err := io.WriteString(l, hints); err == nil; _, err = io.WriteString(l, hints) {
 		}
-	}, hostwise.HTTPHeaderTooLarge, hostwise.PhaseRequest, 0},
+	}, hostwise.HTTPHeaderTooLarge, hostwise.PhaseRequest, 0, 0},
 	{"header flood", "http", false, false, func(l line) {
 		io.WriteString(l, "HTTP/1.1 200 OK\r\n")
 		header := strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 16)
 		for _, err := io.WriteString(l, header); err == nil; _, err = io.WriteString(l, header) {
 		}
-	}, hostwise.HTTPHeaderTooLarge, hostwise.PhaseRequest, 0},
+	}, hostwise.HTTPHeaderTooLarge, hostwise.PhaseRequest, 0, 0},
 	{"silence in the body", "http", false, false, func(l line) {
 		io.WriteString(l, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody")
 		<-l.cut
-	}, hostwise.HTTPBodyTimeout, hostwise.PhaseBody, 30 * time.Second},
+	}, hostwise.HTTPBodyTimeout, hostwise.PhaseBody, 30 * time.Second, 0},
 	{"body trickle, a byte in 29 s", "http", false, false, func(l line) {
 		io.WriteString(l, "HTTP/1.1 200 OK\r\n\r\n")
 		l.every(29*time.Second, "x")
-	}, hostwise.HTTPBodyTimeout, hostwise.PhaseBody, time.Minute},
-	{"HTTP/2 silence", "https", true, false, silent, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, 15 * time.Second},
+	}, hostwise.HTTPBodyTimeout, hostwise.PhaseBody, time.Minute, 0},
+	{"HTTP/2 silence", "https", true, false, silent, hostwise.HTTPHeaderTimeout, hostwise.PhaseRequest, 15 * time.Second, 0},
 	{"HTTP/2 silence in the body", "https", true, false, func(l line) {
 		io.WriteString(l, status200)
 		<-l.cut
-	}, hostwise.HTTPBodyTimeout, hostwise.PhaseBody, 15 * time.Second},
+	}, hostwise.HTTPBodyTimeout, hostwise.PhaseBody, 15 * time.Second, 0},
 	{"HTTP/2 upload, no window", "https", true, true, func(l line) {
 		frame(l, frameSettings, 0, binary.BigEndian.AppendUint32([]byte{0, initialWindowSize}, 0))
 		l.every(time.Second, pong)
-	}, hostwise.HTTPWriteTimeout, hostwise.PhaseRequest, 15 * time.Second},
+	}, hostwise.HTTPWriteTimeout, hostwise.PhaseRequest, 15 * time.Second, 0},
 	{"HTTP/2 GOAWAY loop", "https", true, false, func(l line) {
 		goAway(l, 0, 0)
 		<-l.cut
-	}, hostwise.TooManyDials, hostwise.PhaseRequest, 0},
-	{"HTTP/2 REFUSED_STREAM loop", "https", true, false, nil, hostwise.H2RefusedStream, hostwise.PhaseRequest, 15 * time.Second},
+	}, hostwise.TooManyDials, hostwise.PhaseRequest, 0, time.Second},
+	{"HTTP/2 REFUSED_STREAM loop", "https", true, false, nil, hostwise.H2RefusedStream, hostwise.PhaseRequest, 15 * time.Second, 0},
 }
 
 // More of HTTP/2, as whole frames: RFC 9113, sections 6.2, 6.5.2 and 6.7; RFC
