@@ -33,7 +33,7 @@ const (
 	anError                     // of Kind hostwise.Other
 	callers                     // it is the caller's, whose goroutine it is
 	anyOfThe                    // last two, by the moment
-	denial                      // the guard takes it for a no, and does not count a panic
+	denial                      // the guard takes it for a no
 )
 
 // callersWorld is a simulated network in which a.test's requests meet a
@@ -352,9 +352,6 @@ func TestCallers_PanicAndGoexit(t *testing.T) {
 					s := c.tr.Stats()
 					want := acted.Load()
 					if f.leads == callers || last.panicked != nil || !last.returned {
-						want = 0
-					}
-					if f.leads == denial && way.name != "Goexit" {
 						want = 0
 					}
 					if s.HookPanics != want || (want > 0) != strings.Contains(s.FirstHookPanic, way.text) {

@@ -243,7 +243,8 @@ func requestKind(err error) hostwise.Kind {
 		kind  hostwise.Kind
 	}{
 		{"http: server closed idle connection", hostwise.HTTPEOF},
-		{"http2: client connection lost", hostwise.HTTPHeaderTimeout}, // no answer to a PING
+		{"http2: client connection lost", hostwise.HTTPHeaderTimeout},     // no answer to a PING
+		{"http2: client conn could not be established", hostwise.HTTPEOF}, // it ended before the server's SETTINGS
 		{"GOAWAY", hostwise.H2GoAway},
 		{"REFUSED_STREAM", hostwise.H2RefusedStream},
 		{"server response headers exceeded", hostwise.HTTPHeaderTooLarge},

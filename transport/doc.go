@@ -164,7 +164,7 @@
 //     failed, with an error of Kind hostwise.Other that has the panic's value in
 //     its text but does not unwrap to it. The other httptrace hooks that net/http
 //     calls on its own goroutines decide nothing, as above. A panic of
-//     Guard.Check is a refusal, and not counted.
+//     Guard.Check is a refusal.
 //   - What runs on the caller's goroutine (Proxy, WithProxy, GetBody, GetConn,
 //     GotConn, BreakerOptions.Key before and after a dial, the writer of
 //     SnapshotBreakers) panics there, as with net/http.

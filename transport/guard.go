@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // GuardOptions says, beside Options.PublicOnly, where requests may lead. What
@@ -49,9 +50,10 @@ type GuardOptions struct {
 type guard struct {
 	publicOnly bool
 	GuardOptions
+	calls *hook.Group
 }
 
-func newGuard(publicOnly bool, o GuardOptions) (guard, error) {
+func newGuard(publicOnly bool, o GuardOptions, calls *hook.Group) (guard, error) {
 	o.Allow, o.Deny, o.Ports = slices.Clone(o.Allow), slices.Clone(o.Deny), slices.Clone(o.Ports)
 	for name, list := range map[string][]netip.Prefix{"Allow": o.Allow, "Deny": o.Deny} {
 		for _, p := range list {
@@ -66,7 +68,7 @@ func newGuard(publicOnly bool, o GuardOptions) (guard, error) {
 	if len(o.Allow) > 0 && !publicOnly {
 		return guard{}, fmt.Errorf("transport: Options.Guard.Allow exempts addresses from PublicOnly, which is not set; set it, or leave Allow out")
 	}
-	return guard{publicOnly, o}, nil
+	return guard{publicOnly, o, calls}, nil
 }
 
 // decides reports whether there is a rule for addresses.
@@ -124,11 +126,11 @@ func (g *guard) rule(host string, a netip.Addr, port uint16) (string, error) {
 	return "", nil
 }
 
-// check is Check, without its panics.
+// check is Check, of which a panic is an error.
 func (g *guard) check(host string, a netip.AddrPort) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v", v)
+			err = g.calls.Recovered(v)
 		}
 	}()
 	return g.Check(host, a)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
 // ruleOf is the rule of g that refuses an address, or "".
@@ -209,9 +210,9 @@ func TestGuard_Options(t *testing.T) {
 		{false, checked, "::", "unspecified address (RFC 1122, RFC 4291)"},
 		{true, checked, "8.8.4.4", "Options.Guard.Check: not mine"},
 		{true, checked, "127.0.0.1", "loopback (RFC 1122)"},
-		{false, GuardOptions{Check: func(string, netip.AddrPort) error { panic("oh") }}, "8.8.8.8", "Options.Guard.Check: panic: oh"},
+		{false, GuardOptions{Check: func(string, netip.AddrPort) error { panic("oh") }}, "8.8.8.8", "Options.Guard.Check: a function of the caller's has panicked: oh"},
 	} {
-		g, err := newGuard(tt.public, tt.o)
+		g, err := newGuard(tt.public, tt.o, new(hook.Group))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +220,7 @@ func TestGuard_Options(t *testing.T) {
 			t.Errorf("PublicOnly %v, %s: %q, want %q", tt.public, tt.addr, got, tt.rule)
 		}
 	}
-	g, err := newGuard(true, checked)
+	g, err := newGuard(true, checked, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +315,7 @@ func FuzzGuard(f *testing.F) {
 	}
 	f.Add(netip.MustParseAddr("fe80::1").AsSlice(), "eth0")
 	public := guard{publicOnly: true}
-	private, err := newGuard(true, GuardOptions{Allow: prefixes("10.0.0.0/8", "::/96", "2002::/16", "fc00::/7"), Deny: prefixes("10.1.0.0/16", "127.0.0.0/8")})
+	private, err := newGuard(true, GuardOptions{Allow: prefixes("10.0.0.0/8", "::/96", "2002::/16", "fc00::/7"), Deny: prefixes("10.1.0.0/16", "127.0.0.0/8")}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

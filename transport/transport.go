@@ -71,14 +71,13 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard, err := newGuard(opt.PublicOnly, opt.Guard)
-	if err != nil {
-		return nil, err
-	}
 	t := &Transport{
-		opt: opt, guard: guard, original: original, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
+		opt: opt, original: original, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
 		addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns, opt.spares()),
+	}
+	if t.guard, err = newGuard(opt.PublicOnly, opt.Guard, &t.calls); err != nil {
+		return nil, err
 	}
 	t.breaker, t.outage = newBreaker(opt.Breaker, &t.calls), newOutage(opt.OnOutage, opt.DisableOutageDetection, &t.calls)
 	t.contacts.breaker = t.breaker
