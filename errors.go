@@ -445,7 +445,7 @@ func (e *HostDownError) LogValue() slog.Value {
 
 // DeniedError says that the address guard refused to connect.
 type DeniedError struct {
-	Host string     // host:port of the request's URL
+	Host string     // host:port of the request's URL, or what a URL of a scheme other than http and https has in its place
 	Addr netip.Addr // the refused address; zero when no address was looked at
 	Rule string     // the rule that refused it, such as "private use (RFC 1918)"
 	Err  error      // what the program's own rule said; may be nil
@@ -456,7 +456,10 @@ func (e *DeniedError) phase() Phase     { return PhaseConnect }
 func (e *DeniedError) elapsed() Elapsed { return Elapsed{} }
 
 func (e *DeniedError) Error() string {
-	if !e.Addr.IsValid() {
+	switch {
+	case e.Host == "": // the URL has none
+		return "denied: " + e.Rule
+	case !e.Addr.IsValid():
 		return fmt.Sprintf("dial %s: denied: %s", e.Host, e.Rule)
 	}
 	return fmt.Sprintf("dial %s: address %s denied: %s", e.Host, e.Addr, e.Rule)
@@ -473,5 +476,9 @@ func (e *DeniedError) Temporary() bool { return false }
 
 // LogValue implements slog.LogValuer.
 func (e *DeniedError) LogValue() slog.Value {
-	return logValue(e, e.Host, slog.String("addr", e.Addr.String()), slog.String("rule", e.Rule))
+	addr := ""
+	if e.Addr.IsValid() {
+		addr = e.Addr.String()
+	}
+	return logValue(e, e.Host, slog.String("addr", addr), slog.String("rule", e.Rule))
 }

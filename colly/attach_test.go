@@ -282,3 +282,27 @@ func TestAttach_NeedsBoth(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 }
+
+// net/http does not hand an https request for a WebSocket to the adapter, so
+// that the Transport could not guard it: it must not go anywhere.
+func TestAttach_WebSocketIsRefused(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.dns.AddHost("a.test", 300, netip.MustParseAddr("192.0.2.1"))
+		upgrade := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+		for _, proxy := range []string{"", "http://192.0.2.8:3128"} {
+			if proxy != "" {
+				if err := w.c.SetProxy(proxy); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := len(w.net.Dials())
+			err := w.c.Request("GET", "https://a.test/", nil, nil, upgrade)
+			if err == nil || !strings.Contains(err.Error(), "WebSocket over https") {
+				t.Errorf("proxy %q: %v, want one that says so", proxy, err)
+			}
+			if got := len(w.net.Dials()) - before; got != 0 {
+				t.Errorf("proxy %q: %d dials", proxy, got)
+			}
+		}
+	})
+}

@@ -76,9 +76,8 @@
 // SetClient, WithTransport and Appengine, called after Attach, take the
 // adapter out again. A transport or a proxy set before is an error of Attach;
 // a client set before is kept. An https request with the headers
-// Connection: Upgrade and Upgrade: websocket is one that net/http does not let
-// out of the shell: its connection is dialed by the Transport, but the base's
-// TLSClientConfig, the breaker, Retry and Stats know nothing of it.
+// Connection: Upgrade and Upgrade: websocket fails: net/http does not let it
+// out of the shell.
 // CloseIdleConnections of Colly's HTTP client closes none: call that of the
 // Transport. It retries no HTTP status. It keeps no queue, and no record of
 // what was visited: those are Colly's.

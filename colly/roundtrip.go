@@ -2,6 +2,7 @@ package hostwisecolly
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -56,10 +57,12 @@ func isRobotsTxt(req *http.Request) bool {
 	return req.Context().Value(colly.CheckRevisitKey) == nil && req.Method == http.MethodGet && req.Response == nil && req.URL.Path == "/robots.txt"
 }
 
-// dial is the shell's way to connect, by which Attach knows a shell.
-func (h *Handle) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return h.transport.DialContext(ctx, network, address)
-}
+// dial is the shell's way to connect, by which Attach knows a shell. Only
+// requests for a WebSocket over https come here, which net/http does not hand
+// to a registered protocol: the Transport could neither guard nor bound them.
+func (h *Handle) dial(context.Context, string, string) (net.Conn, error) { return nil, errWebSocket }
+
+var errWebSocket = errors.New("hostwisecolly: a collector cannot ask for a WebSocket over https; use an http.Client with the Transport")
 
 // proxy returns how a round trip chooses its proxy, which also tells page, if
 // there is one: Colly has the name from the context of its own request, but an

@@ -111,14 +111,14 @@ func (t *Transport) keepsDeadline() bool { return t.routes != nil }
 type until struct {
 	context.Context
 	deadline time.Time
-	host     string
+	dial     *dial
 }
 
 func (c *until) Deadline() (time.Time, bool) { return c.deadline, true }
 
 func (c *until) Value(key any) any {
 	if key == (guardedKey{}) {
-		return c.host
+		return c.dial.guarded()
 	}
 	return c.Context.Value(key)
 }

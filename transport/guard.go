@@ -2,14 +2,13 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
 	"syscall"
-	"unsafe"
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/internal/hook"
@@ -21,28 +20,36 @@ import (
 // The addresses of a host are decided upon each time that it is dialled,
 // before the race, so that a forbidden one does not hide an allowed one; and
 // once more when the socket is about to connect, unless the base transport
-// brings a DialContext of its own. An address inside another (IPv4-mapped and
+// brings a DialContext of its own. A request over a connection that is there
+// does not ask again. An address inside another (IPv4-mapped and
 // -compatible, SIIT, NAT64's well-known prefix, 6to4, Teredo) must be allowed as
-// well. Addresses with a zone and the unspecified ones, which lead to this
-// machine, are always refused. While a rule for addresses is set, requests that
-// a proxy would carry are refused, since the proxy resolves the name, and so are
-// schemes other than http and https.
+// well.
+//
+// With any rule for addresses, those with a zone and the unspecified ones,
+// which lead to this machine, are refused, and so are requests that a proxy
+// would carry, since the proxy resolves the name, and schemes other than http
+// and https.
 type GuardOptions struct {
-	// Allow exempts addresses from PublicOnly.
+	// Allow exempts addresses from PublicOnly, each prefix from ranges that
+	// are no smaller than it: a cloud's metadata service inside it is still
+	// refused, unless it is listed by itself.
 	Allow []netip.Prefix
 
 	// Deny refuses addresses, also those that Allow has.
 	Deny []netip.Prefix
 
-	// Ports are the only ports that may be connected to, on the hosts of
-	// URLs, also through a proxy. Default: all.
+	// Ports are the only ports that the http and https URLs of requests may
+	// name, also through a proxy, and DialContext may connect to. Default: all.
 	Ports []uint16
 
 	// Check decides last, on an address that all other rules allow: its
-	// error refuses it, and is DeniedError.Err. host is the host:port of the
-	// URL. It is called from many goroutines at once, before the race and
-	// again before connecting, and must not block. An address over which it
-	// panics is refused. Default: nothing is refused.
+	// error refuses it, and is DeniedError.Err. host is the host:port that is
+	// dialled, as net/http makes it of the URL, in ASCII, but in lower case
+	// and without a final dot. An IPv4-mapped address comes as IPv4, and one
+	// inside another by itself, too. Check is called from many goroutines at
+	// once, before the race and again before connecting, and must not block.
+	// An address over which it panics is refused.
+	// Default: nothing is refused.
 	Check func(host string, addr netip.AddrPort) error
 }
 
@@ -55,15 +62,8 @@ type guard struct {
 
 func newGuard(publicOnly bool, o GuardOptions, calls *hook.Group) (guard, error) {
 	o.Allow, o.Deny, o.Ports = slices.Clone(o.Allow), slices.Clone(o.Deny), slices.Clone(o.Ports)
-	for name, list := range map[string][]netip.Prefix{"Allow": o.Allow, "Deny": o.Deny} {
-		for _, p := range list {
-			switch {
-			case !p.IsValid():
-				return guard{}, fmt.Errorf("transport: Options.Guard.%s has an invalid prefix; make it with netip.ParsePrefix", name)
-			case p.Addr().Is4In6():
-				return guard{}, fmt.Errorf("transport: Options.Guard.%s has the prefix %v; write it as that of an IPv4 address", name, p)
-			}
-		}
+	if err := errors.Join(badPrefix("Allow", o.Allow), badPrefix("Deny", o.Deny)); err != nil {
+		return guard{}, err
 	}
 	if len(o.Allow) > 0 && !publicOnly {
 		return guard{}, fmt.Errorf("transport: Options.Guard.Allow exempts addresses from PublicOnly, which is not set; set it, or leave Allow out")
@@ -71,11 +71,28 @@ func newGuard(publicOnly bool, o GuardOptions, calls *hook.Group) (guard, error)
 	return guard{publicOnly, o, calls}, nil
 }
 
+// badPrefix returns an error if a list has a prefix that no address matches.
+func badPrefix(name string, list []netip.Prefix) error {
+	for _, p := range list {
+		switch {
+		case !p.IsValid():
+			return fmt.Errorf("transport: Options.Guard.%s has an invalid prefix; make it with netip.ParsePrefix", name)
+		case p.Addr().Is4In6():
+			return fmt.Errorf("transport: Options.Guard.%s has the prefix %v; write it as that of an IPv4 address", name, p)
+		}
+	}
+	return nil
+}
+
 // decides reports whether there is a rule for addresses.
 func (g *guard) decides() bool { return g.publicOnly || len(g.Deny) > 0 || g.Check != nil }
 
+// A guardedHost is the host:port of a request, as its URL has it and as it is
+// dialled.
+type guardedHost struct{ url, dialled string }
+
 // denies returns the error for connecting to a for a host, or nil.
-func (g *guard) denies(host string, a netip.AddrPort) *hostwise.DeniedError {
+func (g *guard) denies(host guardedHost, a netip.AddrPort) *hostwise.DeniedError {
 	if !g.decides() {
 		return nil
 	}
@@ -83,19 +100,17 @@ func (g *guard) denies(host string, a netip.AddrPort) *hostwise.DeniedError {
 	if addr.Zone() == "" { // else it would be lost
 		addr = addr.Unmap()
 	}
-	rule, err := g.rule(host, addr, a.Port())
-	for _, inner := range embedded(addr) {
-		if rule != "" {
-			break
+	for i, x := range append([]netip.Addr{addr}, embedded(addr)...) {
+		rule, err := g.rule(host.dialled, x, a.Port())
+		switch {
+		case rule == "":
+			continue
+		case i > 0:
+			rule = fmt.Sprintf("%v inside it: %s", x, rule)
 		}
-		if rule, err = g.rule(host, inner, a.Port()); rule != "" {
-			rule = fmt.Sprintf("%v inside it: %s", inner, rule)
-		}
+		return &hostwise.DeniedError{Host: host.url, Addr: a.Addr(), Rule: rule, Err: err}
 	}
-	if rule == "" {
-		return nil
-	}
-	return &hostwise.DeniedError{Host: host, Addr: a.Addr(), Rule: rule, Err: err}
+	return nil
 }
 
 // rule returns the rule that forbids an address as it stands, or "", and
@@ -112,10 +127,8 @@ func (g *guard) rule(host string, a netip.Addr, port uint16) (string, error) {
 			return "Options.Guard.Deny: " + p.String(), nil
 		}
 	}
-	if g.publicOnly && !slices.ContainsFunc(g.Allow, func(p netip.Prefix) bool { return p.Contains(a) }) {
-		if rule := specialRule(a); rule != "" {
-			return rule, nil
-		}
+	if s := specialOf(a); g.publicOnly && s.rule != "" && !slices.ContainsFunc(g.Allow, func(p netip.Prefix) bool { return p.Contains(a) && p.Bits() >= s.prefix.Bits() }) {
+		return s.rule, nil
 	}
 	if g.Check == nil {
 		return "", nil
@@ -160,7 +173,7 @@ func (g *guard) newDialer() *net.Dialer {
 			if err != nil {
 				return fmt.Errorf("transport: cannot guard the address %q: %w", address, err)
 			}
-			host, _ := ctx.Value(guardedKey{}).(string)
+			host, _ := ctx.Value(guardedKey{}).(guardedHost)
 			if denied := g.denies(host, a); denied != nil {
 				return denied
 			}
@@ -170,21 +183,6 @@ func (g *guard) newDialer() *net.Dialer {
 	return d
 }
 
-// guardedKey is the context key of the host:port that an attempt to connect is for.
+// guardedKey is the context key of the guardedHost that an attempt to connect
+// is for.
 type guardedKey struct{}
-
-// standardDial is that of http.DefaultTransport, unless it has been replaced
-// before this package began.
-var standardDial = func() dialFunc {
-	if d, ok := http.DefaultTransport.(*http.Transport); ok {
-		return d.DialContext
-	}
-	return nil
-}()
-
-// isStandard reports whether dial is standardDial: the same closure, not only
-// the method of another net.Dialer, which reflect cannot tell apart.
-func isStandard(dial dialFunc) bool {
-	closure := func(f *dialFunc) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(f)) }
-	return standardDial != nil && closure(&dial) == closure(&standardDial)
-}

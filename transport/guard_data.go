@@ -1,6 +1,9 @@
 package transport
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // A special range of addresses and why it is not for a crawler.
 type special struct {
@@ -14,7 +17,7 @@ type special struct {
 // 2025-10-09 (iana.org/assignments/iana-ipv4-special-registry and
 // iana-ipv6-special-registry): every row that is not globally reachable, and
 // those reachable ones which are no hosts but services of the network that
-// asks (PCP, TURN, AMT and DNS-SD anycast, ORCHID). Multicast and site-local
+// asks, or none at all (PCP, TURN, AMT and DNS-SD anycast, ORCHID, drones). Multicast and site-local
 // addresses are in registries of their own.
 var specials = parseSpecials([][2]string{
 	{"169.254.169.254/32", "cloud metadata (AWS, Azure, Google Cloud, Oracle, DigitalOcean and others)"},
@@ -56,6 +59,7 @@ var specials = parseSpecials([][2]string{
 	{"64:ff9b:1::/48", "local-use NAT64 (RFC 8215)"},
 	{"100::/64", "discard only (RFC 6666)"},
 	{"2001::/32", "Teredo (RFC 4380)"},
+	{"2001:4:112::/48", ""}, // AS112 (RFC 7535)
 	{"2001::/23", "IETF protocol assignments (RFC 2928)"},
 	{"2001:db8::/32", "documentation (RFC 3849)"},
 	{"2002::/16", "6to4 (RFC 3056)"},
@@ -76,14 +80,9 @@ func parseSpecials(rows [][2]string) (list []special) {
 	return list
 }
 
-// specialRule returns why an address is not on the public Internet, or "".
-func specialRule(a netip.Addr) string {
-	for _, s := range specials {
-		if s.prefix.Contains(a) {
-			return s.rule
-		}
-	}
-	return ""
+// specialOf returns the row for an address without a zone.
+func specialOf(a netip.Addr) special {
+	return specials[slices.IndexFunc(specials, func(s special) bool { return s.prefix.Contains(a) })]
 }
 
 // embeddings are the ranges whose addresses stand for an IPv4 address, which

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,13 +15,15 @@ import (
 
 // ruleOf is the rule of g that refuses an address, or "".
 func ruleOf(g guard, addr netip.Addr) string {
-	if e := g.denies("h.test:80", netip.AddrPortFrom(addr, 80)); e != nil {
+	if e := g.denies(guardedHost{"H.test.:80", "h.test:80"}, netip.AddrPortFrom(addr, 80)); e != nil {
 		return e.Rule
 	}
 	return ""
 }
 
 func TestGuard(t *testing.T) {
+	table := &strings.Builder{}
+	defer func() { t.Logf("address, and why PublicOnly refuses it:\n%s", table) }()
 	for _, tt := range []struct {
 		addr string
 		rule string // "" for an address on the public Internet
@@ -130,6 +133,7 @@ func TestGuard(t *testing.T) {
 		{"2001::1", "Teredo (RFC 4380)"},
 		{"2001:0:a00:1::1", "Teredo (RFC 4380)"},
 		{"2001:1::1", "IETF protocol assignments (RFC 2928)"},
+		{"2001:4:112::1", ""},
 		{"2001:20::1", "IETF protocol assignments (RFC 2928)"},
 		{"2001:1ff:ffff::1", "IETF protocol assignments (RFC 2928)"},
 		{"2001:db8::1", "documentation (RFC 3849)"},
@@ -140,9 +144,11 @@ func TestGuard(t *testing.T) {
 		{"2606:4700:4700::1111%eth0", "address with a zone (RFC 4007)"},
 		{"::ffff:8.8.8.8%eth0", "address with a zone (RFC 4007)"},
 	} {
-		if got := ruleOf(guard{publicOnly: true}, netip.MustParseAddr(tt.addr)); got != tt.rule {
+		got := ruleOf(guard{publicOnly: true}, netip.MustParseAddr(tt.addr))
+		if got != tt.rule {
 			t.Errorf("%s: %q, want %q", tt.addr, got, tt.rule)
 		}
+		fmt.Fprintf(table, "%-40s %s\n", tt.addr, got)
 		if got := ruleOf(guard{}, netip.MustParseAddr(tt.addr)); got != "" {
 			t.Errorf("%s: %q without a rule, want nothing", tt.addr, got)
 		}
@@ -160,6 +166,7 @@ var errNotMine = errors.New("not mine")
 
 func TestGuard_Options(t *testing.T) {
 	allowed := GuardOptions{Allow: prefixes("10.1.0.0/16", "::1/128", "fd00::/8", "2002::/16", "::/96", "64:ff9b::/96"), Deny: prefixes("10.1.9.0/24", "8.8.8.0/24", "fd00:bad::/32")}
+	meta := GuardOptions{Allow: prefixes("fd00:ec2::254/128", "169.254.0.0/16", "192.0.0.0/8")}
 	denied := GuardOptions{Deny: prefixes("127.0.0.0/8", "::1/128")}
 	checked := GuardOptions{Check: func(host string, a netip.AddrPort) error {
 		if host != "h.test:80" || a.Port() != 80 {
@@ -191,6 +198,11 @@ func TestGuard_Options(t *testing.T) {
 		{true, allowed, "::", "unspecified address (RFC 1122, RFC 4291)"},
 		{true, allowed, "::1", ""},
 		{true, allowed, "fd12::1", ""},
+		{true, allowed, "fd00:ec2::254", "cloud metadata (AWS)"},
+		{true, meta, "fd00:ec2::254", ""},
+		{true, meta, "169.254.169.254", "cloud metadata (AWS, Azure, Google Cloud, Oracle, DigitalOcean and others)"},
+		{true, meta, "169.254.1.1", ""},
+		{true, meta, "192.168.1.1", "private use (RFC 1918)"}, // Allow has a larger range
 		{true, allowed, "fd00:bad::1", "Options.Guard.Deny: fd00:bad::/32"},
 		{true, allowed, "fd12::1%eth0", "address with a zone (RFC 4007)"},
 		{false, denied, "10.0.0.1", ""},
@@ -224,7 +236,7 @@ func TestGuard_Options(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.denies("h.test:80", netip.MustParseAddrPort("8.8.4.4:80")); !errors.Is(err, errNotMine) {
+	if err := g.denies(guardedHost{dialled: "h.test:80"}, netip.MustParseAddrPort("8.8.4.4:80")); !errors.Is(err, errNotMine) {
 		t.Errorf("%v does not lead to Check's error", err)
 	}
 }

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/hostwise-go/hostwise"
 	"github.com/hostwise-go/hostwise/dnscache"
+	"github.com/hostwise-go/hostwise/internal/simnet"
 	"github.com/hostwise-go/hostwise/transport"
 )
 
@@ -28,6 +30,8 @@ func TestGuard_URLForms(t *testing.T) {
 		badName  = "%BAD_NAME" // no nameserver is asked
 		loopback = "loopback (RFC"
 	)
+	table := &strings.Builder{}
+	defer func() { t.Logf("URL, and what becomes of it:\n%s", table) }()
 	for _, tt := range []struct {
 		url  string
 		want string // the beginning of the rule, or one of the above; "" for a page
@@ -142,6 +146,9 @@ func TestGuard_URLForms(t *testing.T) {
 					case err != nil:
 						got = err.Error()
 					}
+					if !foreign {
+						fmt.Fprintf(table, "%-55s %s\n", tt.url, verdict(err))
+					}
 					if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
 						t.Errorf("%q, want %q (%v)", got, tt.want, err)
 					}
@@ -154,6 +161,70 @@ func TestGuard_URLForms(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// verdict is a page, or the reason why not.
+func verdict(err error) string {
+	if err == nil {
+		return "a page"
+	}
+	return string(hostwise.KindOf(err)) + ": " + err.Error()[strings.LastIndex(err.Error(), `": `)+len(`": `):]
+}
+
+// The others of a host's addresses may be allowed, once they are known.
+func TestGuard_FailureOfTheOtherFamilyMayPass(t *testing.T) {
+	inWorld(t, nil, transport.Options{PublicOnly: true}, func(w *world) {
+		w.dns.Handle("a.test", dns.TypeAAAA, simnet.Rule{Addrs: []netip.Addr{netip.MustParseAddr("fd00::1")}, TTL: 300})
+		w.dns.Handle("a.test", dns.TypeA, simnet.Rule{Rcode: dns.RcodeServerFailure})
+		w.fails("http://a.test/", hostwise.DNSServFail, hostwise.PhaseResolve)
+		w.dns.Handle("b.test", dns.TypeAAAA, simnet.Rule{Addrs: []netip.Addr{netip.MustParseAddr("fd00::1")}, TTL: 300})
+		w.dns.Handle("b.test", dns.TypeA, simnet.Rule{})
+		w.fails("http://b.test/", hostwise.PolicyDenied, hostwise.PhaseConnect)
+	})
+}
+
+// Check has one spelling for a host, whatever the URL has.
+func TestGuard_CheckKnowsTheHost(t *testing.T) {
+	var got []string
+	o := transport.Options{Guard: transport.GuardOptions{Check: func(host string, addr netip.AddrPort) error {
+		got = append(got, host+" "+addr.String())
+		return errors.New("not mine")
+	}}}
+	inWorld(t, nil, o, func(w *world) {
+		w.host("intranet.test", "8.8.8.8")
+		for _, u := range []string{"http://intranet.test/", "http://INTRANET.test./", "http://ｉntranet.test/"} {
+			w.fails(u, hostwise.PolicyDenied, hostwise.PhaseConnect)
+		}
+		if want := "intranet.test:80 8.8.8.8:80"; len(got) != 3 || got[0] != want || got[1] != want || got[2] != want {
+			t.Errorf("Check was asked %q, want thrice %q", got, want)
+		}
+	})
+}
+
+// golang.org/x/net/http2.ConfigureTransport has all clones of a transport
+// share their connections, also with one that has no guard.
+func TestGuard_SharesNoForeignHTTP2(t *testing.T) {
+	base := &http.Transport{TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{
+		"h2": func(string, *tls.Conn) http.RoundTripper { panic("the base's own HTTP/2 was used") },
+	}, ForceAttemptHTTP2: true}
+	pool, cert := certificate(t)
+	base.TLSClientConfig = &tls.Config{RootCAs: pool, NextProtos: []string{"h2", "http/1.1"}}
+	inWorld(t, base, transport.Options{}, func(w *world) {
+		w.host("example.com", "192.0.2.1")
+		w.serveTLS(ok, cert, "192.0.2.1:443")
+		resp, err := w.client.Get("https://example.com/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.ProtoMajor != 2 {
+			t.Errorf("%s, want HTTP/2", resp.Proto)
+		}
+	})
+	base.TLSNextProto["other"] = nil
+	if _, err := transport.New(base, nil); err == nil || !strings.Contains(err.Error(), "http2.ConfigureTransport") {
+		t.Errorf("err = %v, want one that names it", err)
 	}
 }
 

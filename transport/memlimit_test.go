@@ -31,8 +31,8 @@ func TestMemoryLimit(t *testing.T) {
 		crawlWithinLimit(t)
 		return
 	}
-	if testing.Short() {
-		t.Skip("takes seconds")
+	if testing.Short() || transport.WithRaceDetector() {
+		t.Skip("takes seconds; the race detector has memory of its own")
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestMemoryLimit$", "-test.v", "-test.timeout=2m")
 	cmd.Env = append(os.Environ(), memLimitEnv+"=1", "GOMEMLIMIT=64MiB", "GOGC=off") // so that the limit alone has the collector run
@@ -110,8 +110,8 @@ func crawlWithinLimit(t *testing.T) {
 		t.Logf("%d hosts, %d requests, %d pages, %v", hosts, hosts*rounds, pages.Load(), kinds)
 		t.Logf("limit %d MiB: heap %.1f MiB at most, %.1f MiB from the system, resident %s at most; %d collections, %.1f %% of the CPU; %d names, %d connections kept",
 			limit>>20, float64(peak)/(1<<20), float64(m.Sys)/(1<<20), residentPeak(), m.NumGC, 100*m.GCCPUFraction, d.Entries, s.Conns)
-		if pages.Load() != hosts*rounds*6/10 {
-			t.Errorf("%d pages, want those of the 6 in 10 hosts that live", pages.Load())
+		if live := int64(hosts * rounds * 6 / 10); pages.Load() < live*9/10 { // a busy machine may take a second for one
+			t.Errorf("%d pages, want about the %d of the hosts that live", pages.Load(), live)
 		}
 		if peak > uint64(limit) {
 			t.Errorf("the heap has been %d MiB", peak>>20)

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
@@ -290,6 +291,14 @@ func innerTransport(base *http.Transport, o *Options) (inner *http.Transport, er
 	if inner.IdleConnTimeout == 0 {
 		inner.IdleConnTimeout = defaultIdleConnTimeout
 	}
+	if _, foreign := inner.TLSNextProto["h2"]; foreign && http2 {
+		// golang.org/x/net/http2's, which keeps the connections of all clones
+		// in one place, where neither guard nor bounds are asked.
+		if len(inner.TLSNextProto) > 1 {
+			return nil, fmt.Errorf("transport: the base transport has its own HTTP/2 (golang.org/x/net/http2.ConfigureTransport) beside other protocols in TLSNextProto; leave it out, net/http speaks HTTP/2 itself")
+		}
+		inner.TLSNextProto = nil
+	}
 	inner.MaxResponseHeaderBytes = o.MaxResponseHeaderBytes
 	if inner.HTTP2 == nil {
 		inner.HTTP2 = &http.HTTP2Config{}
@@ -325,6 +334,23 @@ func baseDial(base *http.Transport) dialFunc {
 		return func(_ context.Context, network, address string) (net.Conn, error) { return base.Dial(network, address) }
 	}
 	return nil
+}
+
+// standardDial is that of http.DefaultTransport, unless it has been replaced
+// before this package began.
+var standardDial = func() dialFunc {
+	if d, ok := http.DefaultTransport.(*http.Transport); ok {
+		return d.DialContext
+	}
+	return nil
+}()
+
+// isStandard reports whether dial is standardDial, which a dialer of ours can
+// stand in for: the same closure, not only the method of another net.Dialer,
+// which reflect cannot tell apart.
+func isStandard(dial dialFunc) bool {
+	closure := func(f *dialFunc) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(f)) }
+	return standardDial != nil && closure(&dial) == closure(&standardDial)
 }
 
 // usesRoutes reports whether dial is the method of a net.Dialer, as that of

@@ -3,8 +3,11 @@ package transport
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http/httptrace"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -239,7 +242,7 @@ func (d *dial) hedgeWinner(winner netip.Addr) netip.Addr {
 func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	if d.connecting.IsZero() {
 		d.connecting = now
-		d.connects = until{d.ctx, d.end(), d.state.host}
+		d.connects = until{d.ctx, d.end(), d}
 		if !d.deadline.IsZero() && d.deadline.Before(d.connects.deadline) {
 			d.connects.deadline = d.deadline
 		}
@@ -327,13 +330,18 @@ func (d *dial) allowed(addrs []netip.Addr) []netip.Addr {
 	}
 	var list []netip.Addr
 	for _, a := range addrs {
-		if denied := d.t.guard.denies(d.state.host, netip.AddrPortFrom(a, d.port)); denied != nil {
+		if denied := d.t.guard.denies(d.guarded(), netip.AddrPortFrom(a, d.port)); denied != nil {
 			d.denied = denied
 			continue
 		}
 		list = append(list, a)
 	}
 	return list
+}
+
+// guarded is the host as the guard is asked about it.
+func (d *dial) guarded() guardedHost {
+	return guardedHost{d.state.host, net.JoinHostPort(strings.ToLower(strings.TrimSuffix(d.host, ".")), strconv.Itoa(int(d.port)))}
 }
 
 // failed is the error of a race without a winner.
@@ -344,7 +352,7 @@ func (d *dial) failed() error {
 	}
 	e := failure.Resolve(d.errs[0], d.errs[1])
 	switch {
-	case d.denied != nil:
+	case d.denied != nil && (e == nil || !e.Kind.Retryable()): // else the other family may have an address that is not
 		return d.denied
 	case e == nil:
 		return &hostwise.ConnectError{Host: d.state.host, Proxy: d.state.proxy, Kind: hostwise.LocalOutage, Err: errors.New("no route to any address family")}
