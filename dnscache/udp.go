@@ -19,8 +19,9 @@ const (
 	socketQueries  = 4096             // then it takes no more
 	socketLifetime = 10 * time.Second // then it takes no more
 	maxForged      = 10               // replies without a query on a socket: the query moves to TCP
-	mostForged     = 1000             // then the socket takes no more queries: a flood costs no more than to read so many
-	receiveBuffer  = 1 << 20          // bytes: a burst of answers must not be lost
+	mostForged     = 1000             // then the socket takes no more queries, and is closed once those on it are answered, or lost
+	lostCheck      = 100 * time.Millisecond
+	receiveBuffer  = 1 << 20 // bytes: a burst of answers must not be lost
 )
 
 // A query is one message sent, or being sent, to one server for a flight.
@@ -64,6 +65,7 @@ type udpSocket struct {
 	conn     net.Conn
 	expiry   time.Time
 	forged   atomic.Uint64 // packets that answered no query
+	lookAt   time.Time     // when retired: for queries that are lost; server.mu protects it
 	doubtAt  uint64        // before forged is that, no query has seen enough of them; server.mu protects it
 }
 
@@ -249,6 +251,10 @@ func (u *udpSocket) finished(now, old time.Time) (done bool, lost []*query) {
 		return false, nil
 	}
 	u.retired = true
+	if now.Before(u.lookAt) { // a flood goes on, perhaps
+		return len(u.pending) == 0, nil
+	}
+	u.lookAt = now.Add(lostCheck)
 	maps.DeleteFunc(u.pending, func(_ uint16, q *query) bool {
 		late := q.sent.Before(old)
 		if late {

@@ -31,14 +31,14 @@ type body struct {
 	pace   pace
 	timers *readTimers
 	most   int64 // bytes; 0: no bound
+	zipped bool  // net/http unzips it
 	read   int64 // so far or, when they are known to be too many, by the response headers
 
 	stalled atomic.Bool // a timer has ended the Read
 }
 
-// newBody wraps the body of r, keeping the Writer of a 101 response, and what
-// is no body.
-// What is no body has no bounds: a connection that was upgraded, a tunnel.
+// newBody wraps the body of r, keeping the Writer of a 101 response. What is no
+// body, but a connection that was upgraded or a tunnel, has no bounds.
 func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
 	b := r.Body
 	if b == http.NoBody {
@@ -53,7 +53,7 @@ func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelC
 		w.forget = context.AfterFunc(j.Context, j.done)
 	}
 	if _, upgraded := b.(io.Writer); !upgraded && r.Request.Method != http.MethodConnect {
-		w.pace, w.timers, w.most = t.opt.pace(), &t.timers, t.opt.MaxBodyBytes
+		w.pace, w.timers, w.most, w.zipped = t.opt.pace(), &t.timers, t.opt.MaxBodyBytes, r.Uncompressed
 		if r.ContentLength > w.most {
 			w.read = r.ContentLength
 		}
@@ -81,14 +81,10 @@ func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelC
 // smallBody is what has room in net/http's usual write buffer.
 const smallBody = 4 << 10
 
-// isInMemory reports whether the body of r is small, and what http.NewRequest
-// makes of a reader of memory. net/http sends such a body in one packet with
-// the headers, if it can see the type.
-func isInMemory(r *http.Request) bool {
-	if r.ContentLength > smallBody {
-		return false
-	}
-	b := r.Body
+// isInMemory reports whether b is what http.NewRequest makes of a reader of
+// memory. If it is small, net/http sends it in one packet with the headers, as
+// long as it can see the type.
+func isInMemory(b io.Reader) bool {
 	switch reflect.TypeOf(b) {
 	case nopCloser, nopCloserWriterTo:
 		switch reflect.ValueOf(b).Field(0).Interface().(type) {
@@ -154,9 +150,15 @@ func (b *body) readInTime(p []byte) (int, error) {
 	return n, err
 }
 
-// stall ends the read that waits: net/http allows a body to be closed then.
+// stall ends the read that waits. net/http allows a body to be closed then, but
+// has the Close of one that it unzips wait for the gzip header. So the request
+// is canceled or, where nothing can be, its connection is closed.
 func (b *body) stall() {
 	b.stalled.Store(true)
+	b.cancel(errStalled)
+	if b.zipped && !b.j.cancelable {
+		b.j.cut()
+	}
 	b.ReadCloser.Close()
 }
 

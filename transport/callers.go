@@ -3,7 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
-	"io"
+	"crypto/x509"
 	"net/http/httptrace"
 	"net/textproto"
 
@@ -73,23 +73,33 @@ func guarded1[T any](calls *hook.Group, f func(T)) func(T) {
 	return func(x T) { _ = calls.Call(func() { f(x) }) }
 }
 
-// A guardedBody is a request's body, which net/http reads and closes on
-// goroutines of its own: a panic there is an error of reading it.
-type guardedBody struct {
-	io.ReadCloser
-	calls *hook.Group
-}
-
-func (b guardedBody) Read(p []byte) (n int, err error) {
-	if fault := b.calls.Call(func() { n, err = b.ReadCloser.Read(p) }); fault != nil {
-		return 0, fault
+// guardTLS has a panic of c's functions be an error of the handshake, which
+// behind a proxy is on a goroutine of net/http's.
+func guardTLS(calls *hook.Group, c *tls.Config) {
+	if c == nil {
+		return
 	}
-	return n, err
-}
-
-func (b guardedBody) Close() (err error) {
-	if fault := b.calls.Call(func() { err = b.ReadCloser.Close() }); fault != nil {
-		return fault
+	guard := func(f func() error) (err error) {
+		if fault := calls.Call(func() { err = f() }); fault != nil {
+			return fault
+		}
+		return err
 	}
-	return err
+	if f := c.VerifyConnection; f != nil {
+		c.VerifyConnection = func(s tls.ConnectionState) error { return guard(func() error { return f(s) }) }
+	}
+	if f := c.EncryptedClientHelloRejectionVerify; f != nil {
+		c.EncryptedClientHelloRejectionVerify = func(s tls.ConnectionState) error { return guard(func() error { return f(s) }) }
+	}
+	if f := c.VerifyPeerCertificate; f != nil {
+		c.VerifyPeerCertificate = func(raw [][]byte, chains [][]*x509.Certificate) error {
+			return guard(func() error { return f(raw, chains) })
+		}
+	}
+	if f := c.GetClientCertificate; f != nil {
+		c.GetClientCertificate = func(i *tls.CertificateRequestInfo) (cert *tls.Certificate, err error) {
+			err = guard(func() (err error) { cert, err = f(i); return err })
+			return cert, err
+		}
+	}
 }

@@ -107,6 +107,10 @@ var callersFunctions = []struct {
 		c.req = c.get("https://a.test/")
 		c.base.TLSClientConfig.VerifyConnection = func(tls.ConnectionState) error { c.act(); return nil }
 	}},
+	{"VerifyConnection behind a proxy", anError, func(c *callersWorld) {
+		c.viaProxy()
+		c.base.TLSClientConfig.VerifyConnection = func(tls.ConnectionState) error { c.act(); return nil }
+	}},
 	{"Proxy", callers, func(c *callersWorld) {
 		c.base.Proxy = func(r *http.Request) (*url.URL, error) { c.toA(r.URL.Host); return nil, nil }
 	}},

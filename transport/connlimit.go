@@ -122,6 +122,13 @@ func (l *connLimit) takeSpare(m *mailbox) bool {
 	return true
 }
 
+// forget is for a dial that is over.
+func (l *connLimit) forget(m *mailbox) {
+	l.mu.Lock()
+	delete(l.wanting, m)
+	l.mu.Unlock()
+}
+
 // giveSpare gives it back.
 func (l *connLimit) giveSpare() {
 	l.mu.Lock()

@@ -178,9 +178,10 @@
 // at a time, and later ones wait, 131,072 at the most (Stats.HooksDropped). The
 // request still ends with its deadline, unless the function runs on its own
 // goroutine, or is one that takes part in writing the request (its body, the hooks
-// Wrote…), as in net/http; PutIdleConn is not waited for. No lock is held, but
-// that the httptrace hooks of one request are called one after the other. All may
-// call any method. Only Close waits for DialContext, the Resolver and
+// Wrote…), as in net/http. No lock is held, but that the httptrace hooks of one
+// request are called one after the other; only PutIdleConn is not waited for, so
+// that one which blocks leaves a goroutine for each request. All may call any
+// method. Only Close waits for DialContext, the Resolver and
 // handshakes, whose contexts it ends: it is not to be called from there.
 //
 // # What it does not do

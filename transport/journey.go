@@ -29,15 +29,17 @@ type journey struct {
 	host            string   // in it: its poolKey
 	onlyHTTP1       bool
 	conns           *connLimit
-	maxDials        int          // 0: no bound
-	calls           *hook.Group  // of the caller's functions
-	body            *requestBody // nil: none, or one that cannot fail
+	maxDials        int         // 0: no bound
+	calls           *hook.Group // of the caller's functions
 	trace           httptrace.ClientTrace
 
 	hooks chan struct{}   // serialises the user's trace hooks with each other and with end: full while one runs; nil without any
 	inner context.Context // of the inner round trip
 
+	cancelable bool // inner can be ended before the request's own context
+
 	mu      sync.Mutex    // protects what follows
+	body    *requestBody  // nil: none, or one that cannot fail
 	over    bool          // RoundTrip is about to return: no hook after this
 	ending  chan struct{} // closed then; nil while nobody has asked for it
 	dials   int
@@ -163,10 +165,18 @@ func (j *journey) rewind(r *http.Request) bool {
 
 // watch has the journey know how reading r's body fails, if it can.
 func (j *journey) watch(r *http.Request) {
-	if r.Body != nil && r.Body != http.NoBody && !isInMemory(r) {
-		j.body = &requestBody{ReadCloser: guardedBody{r.Body, j.calls}, j: j}
-		r.Body = j.body
+	if r.Body == nil || r.Body == http.NoBody {
+		return
 	}
+	inMemory := isInMemory(r.Body)
+	if inMemory && r.ContentLength <= smallBody {
+		return
+	}
+	b := &requestBody{ReadCloser: r.Body, j: j, guarded: !inMemory}
+	j.mu.Lock()
+	j.body = b
+	j.mu.Unlock()
+	r.Body = b
 }
 
 // leave ends the use of a connection. j.mu is held.
@@ -174,6 +184,16 @@ func (j *journey) leave() {
 	if j.used != nil {
 		j.conns.leave(j.used)
 		j.used = nil
+	}
+}
+
+// cut closes the connection, whoever else uses it.
+func (j *journey) cut() {
+	j.mu.Lock()
+	c := j.used
+	j.mu.Unlock()
+	if c != nil {
+		c.Close()
 	}
 }
 
@@ -225,7 +245,7 @@ func (j *journey) begun(body bool) (_ context.Context, _ context.CancelCauseFunc
 		return j.inner, func(error) {}, nil
 	}
 	ctx, cancel := context.WithCancelCause(j.traced())
-	j.inner = ctx
+	j.inner, j.cancelable = ctx, true
 	if body {
 		j.patience.cancel = cancel
 	}

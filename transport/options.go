@@ -149,6 +149,7 @@ type Options struct {
 	// dnscache. At least 2. Default: half of the descriptors that the process
 	// may have when New is called (the soft limit RLIMIT_NOFILE), or no bound
 	// where the system does not say, as on Windows; negative: no bound.
+	// Several Transports in one process share that limit: set it then.
 	MaxFiles int
 
 	// WaitOnOutage has requests that need a new connection wait for the end of
@@ -159,8 +160,9 @@ type Options struct {
 	WaitOnOutage bool
 
 	// OnOutage is called when an outage of the local network is suspected and
-	// when it is over, in this order, from the request that has found out,
-	// which it delays. No lock is held. Default: nothing.
+	// when it is over, in this order, for the request that has found out,
+	// which it delays, on a goroutine of its own. No lock is held. Default:
+	// nothing.
 	OnOutage func(OutageChange)
 
 	// DisableOutageDetection charges the hosts whatever happens: for programs

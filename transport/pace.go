@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,7 @@ type pace struct {
 }
 
 func (o *Options) pace() pace {
-	return pace{idle: o.IdleBodyTimeout, least: int64(o.MinBodyRate) * int64(rateWindow/time.Second)}
+	return pace{idle: o.IdleBodyTimeout, least: min(int64(o.MinBodyRate), math.MaxInt64/int64(rateWindow/time.Second)) * int64(rateWindow/time.Second)}
 }
 
 // patience is how long the next read may wait; 0: for ever.

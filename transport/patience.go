@@ -87,29 +87,51 @@ func (j *journey) hasStalled() bool {
 
 // requestBody is a request's body that remembers how reading it failed: such
 // a failure is the caller's, and no host is to blame for it. Nor is it for the
-// time that reading takes.
+// time that reading takes. net/http reads and closes it on goroutines of its
+// own, where a panic is an error of reading it.
 type requestBody struct {
 	io.ReadCloser
-	j   *journey
-	err atomic.Pointer[error]
+	j       *journey
+	guarded bool // it may panic: it is the caller's own
+	err     atomic.Pointer[error]
 }
 
 // sendUnit is how much of a body a server must take for its time to begin
 // anew: the size of an HTTP/2 frame (RFC 9113, section 4.2).
 const sendUnit = 16 << 10
 
-func (b *requestBody) Read(p []byte) (n int, _ error) {
-	err := errAbandoned // unless Read returns
-	defer func() {
-		if err != nil && err != io.EOF {
-			b.err.Store(&err)
-			return
-		}
-		b.turn(b.j.awaitServer)
-	}()
+func (b *requestBody) Read(p []byte) (int, error) {
 	b.turn(b.j.awaitOthers)
-	n, err = b.ReadCloser.Read(p[:min(len(p), sendUnit)])
+	n, err := b.read(p[:min(len(p), sendUnit)])
+	if err != nil && err != io.EOF {
+		b.failed(err)
+		return n, err
+	}
+	b.turn(b.j.awaitServer)
 	return n, err
+}
+
+func (b *requestBody) failed(err error) { b.err.Store(&err) }
+
+func (b *requestBody) read(p []byte) (int, error) {
+	if !b.guarded {
+		return b.ReadCloser.Read(p)
+	}
+	return b.guardedRead(p)
+}
+
+func (b *requestBody) guardedRead(p []byte) (n int, err error) {
+	if fault := b.j.calls.Call(func() { n, err = b.ReadCloser.Read(p) }); fault != nil {
+		return 0, fault
+	}
+	return n, err
+}
+
+func (b *requestBody) Close() (err error) {
+	if fault := b.j.calls.Call(func() { err = b.ReadCloser.Close() }); fault != nil {
+		return fault
+	}
+	return err
 }
 
 // turn says whose turn it is now, unless the body is read for a stream that

@@ -40,7 +40,7 @@ type pool struct {
 func newPools(base *http.Transport, maxConns int) *pools {
 	p := &pools{base: base, most: mostPoolHosts}
 	if maxConns > 0 {
-		p.most = min(max(leastPoolHosts, poolHostsShare*maxConns), mostPoolHosts)
+		p.most = min(max(leastPoolHosts, poolHostsShare*min(maxConns, mostPoolHosts)), mostPoolHosts)
 	}
 	p.current = p.fresh()
 	return p

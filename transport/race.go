@@ -30,6 +30,7 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 		if d.winner >= 0 {
 			late = &d.t.counters.lost
 		}
+		d.t.conns.forget(d.events)
 		for range d.events.close(late) {
 			d.socketClosed()
 		}

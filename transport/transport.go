@@ -94,6 +94,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 		t.resolver = t.ownsRes
 	}
 	t.counters.failures = map[hostwise.Kind]uint64{}
+	guardTLS(&t.calls, inner.TLSClientConfig)
 	inner.Proxy = chosenProxy
 	inner.DialContext = t.dialForRequest
 	inner.DialTLSContext = t.dialTLSForRequest
@@ -177,6 +178,9 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 			}
 			t.breaker.release(permit)
 			j.abandon()
+			if giveUp != nil {
+				giveUp.Stop()
+			}
 			cancel(errAbandoned)
 		}
 	}()
@@ -185,6 +189,9 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	if err := t.chooseProxy(j, r); err != nil {
 		closeBody(req)
 		t.breaker.release(permit)
+		if giveUp != nil {
+			giveUp.Stop()
+		}
 		cancel(err)
 		ended = true
 		return nil, err
