@@ -30,18 +30,20 @@ type body struct {
 	// The reader's.
 	pace   pace
 	timers *readTimers
-	most   int64 // bytes; 0: no bound
-	zipped bool  // net/http unzips it
-	read   int64 // so far or, when they are known to be too many, by the response headers
+	timer  *readTimer // until done; nil: none
+	most   int64      // bytes; 0: no bound
+	zipped bool       // net/http unzips it
+	read   int64      // so far or, when they are known to be too many, by the response headers
 
-	stalled atomic.Bool // a timer has ended the Read
+	until   atomic.Int64 // how long the Read may wait, since since; 0: there is none
+	stalled atomic.Bool  // a timer has ended the Read
 }
 
 // newBody wraps the body of r, keeping the Writer of a 101 response. What is no
 // body, but a connection that was upgraded or a tunnel, has no bounds.
 func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
 	b := r.Body
-	if b == http.NoBody {
+	if isNoBody(b) {
 		cancel(errBodyDone)
 		j.done()
 		return b
@@ -54,6 +56,9 @@ func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelC
 	}
 	if _, upgraded := b.(io.Writer); !upgraded && r.Request.Method != http.MethodConnect {
 		w.pace, w.timers, w.most, w.zipped = t.opt.pace(), &t.timers, t.opt.MaxBodyBytes, r.Uncompressed
+		if w.pace.patience() > 0 {
+			w.timer = t.timers.start(w)
+		}
 		if r.ContentLength > w.most {
 			w.read = r.ContentLength
 		}
@@ -76,6 +81,12 @@ func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelC
 		}{w, rw}
 	}
 	return w
+}
+
+// isNoBody reports whether b is what net/http returns where there is nothing to
+// read: HTTP/2 has a value of its own for it.
+func isNoBody(b io.ReadCloser) bool {
+	return b == http.NoBody || reflect.TypeOf(b).String() == "http.http2noBodyReader"
 }
 
 // smallBody is what has room in net/http's usual write buffer.
@@ -139,14 +150,15 @@ func (b *body) readInTime(p []byte) (int, error) {
 	if patience == 0 {
 		return b.ReadCloser.Read(p)
 	}
-	start := time.Now()
-	timer := b.timers.start(patience, b)
+	start := time.Since(b.since)
+	b.until.Store(max(1, int64(start+patience)))
+	b.timer.arm(patience)
 	n, err := b.ReadCloser.Read(p)
-	b.timers.stop(timer)
+	b.until.Store(0)
 	if b.stalled.Load() && err != nil { // io.EOF, too: the server may have ended the body because we hang up
 		return n, b.pace.tooSlow(patience)
 	}
-	b.pace.came(n, time.Since(start))
+	b.pace.came(n, time.Since(b.since)-start)
 	return n, err
 }
 
@@ -176,6 +188,9 @@ func (b *body) Close() error {
 func (b *body) done() {
 	b.once.Do(func() {
 		b.cancel(errBodyDone)
+		if t := b.timer; t != nil {
+			b.timers.stop(t)
+		}
 		if b.forget != nil {
 			b.forget()
 		}

@@ -21,6 +21,7 @@ func (j *journey) withTrace(user *httptrace.ClientTrace) context.Context {
 	j.hooks = make(chan struct{}, 1)
 	j.trace = *user
 	t := &j.trace
+	j.getConn, t.GetConn = user.GetConn, nil // net/http calls it under a lock of HTTP/2's
 	t.GotConn = func(i httptrace.GotConnInfo) {
 		j.gotConn(i)
 		if user.GotConn != nil {

@@ -174,7 +174,7 @@
 // are net/http's to call, and not looked after.
 //
 // A function that blocks delays its own request, and no other but for those that
-// wait for the same connection; OnChange and OnOutage are called for one change
+// use, or wait for, the same connection; OnChange and OnOutage are called for one change
 // at a time, and later ones wait, 131,072 at the most (Stats.HooksDropped). The
 // request still ends with its deadline, unless the function runs on its own
 // goroutine, or is one that takes part in writing the request (its body, the hooks

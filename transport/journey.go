@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hostwise-go/hostwise"
+	"github.com/hostwise-go/hostwise/internal/failure"
 	"github.com/hostwise-go/hostwise/internal/hook"
 )
 
@@ -35,6 +37,8 @@ type journey struct {
 
 	hooks chan struct{}   // serialises the user's trace hooks with each other and with end: full while one runs; nil without any
 	inner context.Context // of the inner round trip
+
+	getConn func(hostPort string) // the user's hook; may be nil
 
 	cancelable bool // inner can be ended before the request's own context
 
@@ -95,6 +99,7 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	case i.Reused && (i.Conn == j.conn || j.patience.stalled) && j.isRefused() && c != nil:
 		j.conns.mute(c)
 	case !i.Reused || j.patience.until.IsZero():
+		j.patience.acked = 0
 		j.awaitServer()
 	}
 	j.gotAt, j.wroteAt, j.conn, j.reused = time.Now(), time.Time{}, i.Conn, i.Reused
@@ -108,6 +113,18 @@ func (j *journey) gotConn(i httptrace.GotConnInfo) {
 	case c != nil:
 		j.used = c
 	}
+}
+
+// roundTrip is one try at the request.
+func (j *journey) roundTrip(r *http.Request) (*http.Response, error) {
+	if j.getConn != nil {
+		hostPort := j.key
+		if j.proxy != nil {
+			hostPort = failure.HostPort(j.proxy)
+		}
+		j.getConn(hostPort)
+	}
+	return j.pool.RoundTrip(r)
 }
 
 // wroteRequest starts the host's time for an answer: until then the caller's
@@ -159,11 +176,11 @@ func (j *journey) rewind(r *http.Request) bool {
 		return false
 	}
 	r.Body = b
-	j.watch(r)
 	return true
 }
 
-// watch has the journey know how reading r's body fails, if it can.
+// watch has the journey know how reading r's body fails, if it can, and that of
+// each copy which is sent in its place.
 func (j *journey) watch(r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return
@@ -172,11 +189,23 @@ func (j *journey) watch(r *http.Request) {
 	if inMemory && r.ContentLength <= smallBody {
 		return
 	}
-	b := &requestBody{ReadCloser: r.Body, j: j, guarded: !inMemory}
-	j.mu.Lock()
-	j.body = b
-	j.mu.Unlock()
-	r.Body = b
+	watched := func(b io.ReadCloser) io.ReadCloser {
+		w := &requestBody{ReadCloser: b, j: j, guarded: !inMemory}
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.body = w
+		return w
+	}
+	r.Body = watched(r.Body)
+	if another := r.GetBody; another != nil {
+		r.GetBody = func() (io.ReadCloser, error) {
+			b, err := another()
+			if err != nil {
+				return nil, err
+			}
+			return watched(b), nil
+		}
+	}
 }
 
 // leave ends the use of a connection. j.mu is held.

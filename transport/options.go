@@ -86,8 +86,9 @@ type Options struct {
 	// response headers, informational responses (1xx) before them included:
 	// hostwise.HTTPHeaderTimeout. It also bounds how long the server may keep
 	// the request from being written, anew for each 16 KiB of a body that it
-	// takes, and refuse its HTTP/2 streams: hostwise.HTTPWriteTimeout and
-	// hostwise.H2RefusedStream. The time that reading the request's body takes
+	// takes (on Linux also while its system acknowledges some of what is on
+	// the way, so that it may be twice as long), and refuse its HTTP/2
+	// streams: hostwise.HTTPWriteTimeout and hostwise.H2RefusedStream. The time that reading the request's body takes
 	// does not count. Default: that of the base transport, or 15 s; negative:
 	// none.
 	ResponseHeaderTimeout time.Duration

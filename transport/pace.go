@@ -56,36 +56,64 @@ func (p *pace) tooSlow(patience time.Duration) error {
 	return fmt.Errorf("%d bytes in %v, less than %d: %w", p.got, rateWindow, p.least, os.ErrDeadlineExceeded)
 }
 
-// readTimers keeps the timers of reads for the next: a timer and its function
+// readTimers keeps the timers of bodies for the next: a timer and its function
 // are two allocations.
 type readTimers struct{ free sync.Pool }
 
-// A readTimer ends the read of a body.
+// A readTimer ends a read of a body that waits too long. It is begun anew not by
+// each read, which takes as long as a short one, but when it has run out and
+// there was another read meanwhile.
 type readTimer struct {
 	timer *time.Timer
 	body  atomic.Pointer[body]
+	armed atomic.Bool
 }
 
-// start has b's read end after d.
-func (p *readTimers) start(d time.Duration, b *body) *readTimer {
+func (p *readTimers) start(b *body) *readTimer {
 	t, _ := p.free.Get().(*readTimer)
 	if t == nil {
 		t = &readTimer{}
-		t.body.Store(b)
-		t.timer = time.AfterFunc(d, t.fire)
-		return t
+		t.timer = time.AfterFunc(rateWindow, t.fire)
+		t.timer.Stop()
 	}
 	t.body.Store(b)
-	t.timer.Reset(d)
 	return t
 }
 
-func (t *readTimer) fire() { t.body.Load().stall() }
+// arm has the timer look in d at the latest.
+func (t *readTimer) arm(d time.Duration) {
+	if !t.armed.Swap(true) {
+		t.timer.Reset(d)
+	}
+}
 
-// stop keeps t, unless it has fired.
+func (t *readTimer) fire() {
+	b := t.body.Load()
+	t.armed.Store(false) // a read that begins from now on arms it
+	if b == nil {        // stopped, and armed by a read beside it
+		return
+	}
+	for {
+		until := b.until.Load()
+		if until == 0 {
+			return
+		}
+		if left := time.Duration(until) - time.Since(b.since); left > 0 {
+			t.arm(left)
+			return
+		}
+		if b.until.CompareAndSwap(until, until) { // still the same read
+			b.stall()
+			return
+		}
+	}
+}
+
+// stop keeps t, unless it runs.
 func (p *readTimers) stop(t *readTimer) {
 	if t.timer.Stop() {
 		t.body.Store(nil)
+		t.armed.Store(false)
 		p.free.Put(t)
 	}
 }

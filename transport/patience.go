@@ -23,6 +23,7 @@ type patience struct {
 	cancel  context.CancelCauseFunc // nil: for want of a body nothing waits but net/http's own retries
 	timer   *time.Timer
 	until   time.Time // the end of it; zero: it is not the server's turn
+	acked   uint64    // of the connection's bytes, when this was last looked at
 	refused bool      // a connection was obtained twice: an HTTP/2 stream refused
 	stalled bool      // the time was up
 }
@@ -71,6 +72,16 @@ func (j *journey) stall() {
 	if j.over || p.until.IsZero() || time.Now().Before(p.until) { // stopped or begun anew meanwhile
 		j.mu.Unlock()
 		return
+	}
+	if j.used != nil && j.wroteAt.IsZero() && !p.refused {
+		// The system hands a large buffer on in large pieces: what the server
+		// has taken meanwhile is progress, too.
+		if acked := acknowledged(j.used); acked > p.acked {
+			p.acked = acked
+			j.awaitServer()
+			j.mu.Unlock()
+			return
+		}
 	}
 	p.stalled = true
 	j.mu.Unlock()

@@ -199,13 +199,13 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	j.host = j.poolKey(req.URL.Scheme)
 	j.pool = t.pools.enter(j.host)
 	defer j.pool.leave(j.host)
-	resp, err = j.pool.RoundTrip(r)
+	resp, err = j.roundTrip(r)
 	for err != nil && j.mayRepeat(req.Method, err) {
 		r = r.WithContext(own) // a copy: net/http may not be done with the other
 		if !j.rewind(r) {
 			break
 		}
-		resp, err = j.pool.RoundTrip(r)
+		resp, err = j.roundTrip(r)
 	}
 	if giveUp != nil && !giveUp.Stop() && err == nil {
 		// The time was up just when the headers came, and the body is
