@@ -88,7 +88,8 @@ type Options struct {
 	// the request from being written, anew for each 16 KiB of a body that it
 	// takes (on Linux also while its system acknowledges some of what is on
 	// the way, so that it may be twice as long), and refuse its HTTP/2
-	// streams: hostwise.HTTPWriteTimeout and hostwise.H2RefusedStream. The time that reading the request's body takes
+	// streams: hostwise.HTTPWriteTimeout and hostwise.H2RefusedStream. A
+	// request counts as written when this system's buffers have the rest. The time that reading the request's body takes
 	// does not count. Default: that of the base transport, or 15 s; negative:
 	// none.
 	ResponseHeaderTimeout time.Duration
