@@ -14,7 +14,7 @@ import (
 // A request gets the idle connection of another one, whose context ends at the
 // same instant and closes it: net/http hands the other one's cause to it.
 func TestJourney_ConnectionClosedByAnotherRequest(t *testing.T) {
-	for _, cause := range []error{errGaveUp, context.Canceled} {
+	for _, cause := range []error{errGaveUp, context.Canceled, &net.OpError{Op: "read", Err: net.ErrClosed}} {
 		j := &journey{Context: context.Background(), key: "a.test:80", reused: true}
 		err, cut := j.explain(cause, snapshot{connected: true, reused: true, wrote: true})
 		if cut || hostwise.KindOf(err) != hostwise.HTTPReset || hostwise.PhaseOf(err) != hostwise.PhaseRequest || !hostwise.Retryable(err) || !errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) {
