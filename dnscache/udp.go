@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	minSockets     = 4                // of one server, before one is shared
-	maxSockets     = 16               // of one server
-	maxInFlight    = 256              // queries on one socket
-	socketQueries  = 4096             // then it takes no more
-	socketLifetime = 10 * time.Second // then it takes no more
-	maxForged      = 10               // replies without a query on a socket: the query moves to TCP
-	mostForged     = 1000             // then the socket takes no more queries, and is closed once those on it are answered, or lost
-	lostCheck      = 100 * time.Millisecond
-	receiveBuffer  = 1 << 20 // bytes: a burst of answers must not be lost
+	minSockets     = 4                      // of one server, before one is shared
+	maxSockets     = 16                     // of one server
+	maxInFlight    = 256                    // queries on one socket
+	socketQueries  = 4096                   // then it takes no more
+	socketLifetime = 10 * time.Second       // then it takes no more
+	maxForged      = 10                     // replies without a query on a socket: the query moves to TCP
+	mostForged     = 1000                   // then the socket takes no more queries, and is closed once those on it are answered, or lost
+	lostCheck      = 100 * time.Millisecond // between two looks for lost queries on a socket that takes no more
+	receiveBuffer  = 1 << 20                // bytes: a burst of answers must not be lost
 )
 
 // A query is one message sent, or being sent, to one server for a flight.
