@@ -19,7 +19,7 @@ func withRaceDetector() bool {
 func WithRaceDetector() bool { return withRaceDetector() }
 
 // What a Transport adds to the allocations of net/http: 10 a request over a
-// kept-alive connection and 18 over a new one, by address or by a cached name,
+// kept-alive connection and 19 over a new one, by address or by a cached name,
 // when this was written.
 func TestAllocs_AddedToNetHTTP(t *testing.T) {
 	if withRaceDetector() {

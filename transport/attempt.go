@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,67 +21,88 @@ import (
 
 // attempt connects to one address and, for https, shakes hands.
 func (d *dial) attempt(i int, a netip.AddrPort) {
-	defer d.t.wg.Done()
-	growStack(i)
-	var last event
-	var raw net.Conn
-	returned := false
-	defer func() {
-		if !returned { // DialContext, or a function of the TLSClientConfig
-			last = event{attempt: i, addr: a, err: d.t.calls.Recovered(recover()), established: raw != nil}
-			if raw != nil {
-				raw.Close()
-			}
-		}
-		if taken := d.events.post(last); !taken || last.conn == nil {
-			d.socketClosed()
-		}
-	}()
-	last = d.reach(i, a, &raw)
-	returned = true
+	growStack()
+	if c := d.reach(i, a); c != nil {
+		d.shake(i, c)
+	}
 }
 
-// reach is the work of attempt. raw is set to the connection, for as long as
-// it is not in the event returned.
-func (d *dial) reach(i int, a netip.AddrPort, raw *net.Conn) event {
+// reach connects. For https it returns the connection, and the handshake is to
+// follow; else that was the attempt.
+func (d *dial) reach(i int, a netip.AddrPort) (shaking *conn) {
+	ev := event{attempt: i, addr: a}
+	returned := false
+	defer func() {
+		if !returned { // DialContext
+			ev.err = d.t.calls.Recovered(recover())
+		}
+		if shaking == nil {
+			d.attempted(&ev)
+		}
+	}()
 	start := time.Now()
-	var err error
-	*raw, err = d.connect(a)
+	raw, err := d.connect(a)
 	took := time.Since(start)
-	if err == nil && *raw == nil {
+	if err == nil && raw == nil {
 		err = errors.New("the base transport's DialContext returned neither a connection nor an error")
 	}
 	if err == nil || isAnswer(err) { // also when nobody waits for it any more
 		d.t.addresses.answered(a)
 	}
+	returned = true
 	if err != nil {
-		return event{attempt: i, addr: a, err: failure.Route(err, a.String(), d.t.system)}
+		ev.err = failure.Route(err, a.String(), d.t.system)
+		return nil
 	}
-	c := &conn{Conn: *raw, addr: a}
-	connected := event{attempt: i, addr: a, connected: true, repeated: took >= soonestRepetition && retransmitted(*raw)}
-	if d.tls == nil {
-		connected.conn, connected.established = c, true
-		return connected
+	c := &conn{Conn: raw, addr: a}
+	ev.connected, ev.repeated = true, took >= soonestRepetition && retransmitted(raw)
+	if d.tls != nil {
+		d.events.post(&ev)
+		return c
 	}
-	d.events.post(connected)
+	ev.conn, ev.established = c, true
+	return nil
+}
+
+// shake does the TLS handshake.
+func (d *dial) shake(i int, c *conn) {
+	ev := event{attempt: i, addr: c.addr, established: true}
+	returned := false
+	defer func() {
+		if !returned { // a function of the TLSClientConfig
+			ev.err = d.t.calls.Recovered(recover())
+		}
+		if ev.err != nil {
+			c.Conn.Close()
+		} else {
+			ev.conn = c
+		}
+		d.attempted(&ev)
+	}()
 	c.tls = tls.Client(c, d.tls)
 	ctx, cancel := context.WithTimeout(d.ctx, d.t.opt.TLSHandshakeTimeout)
 	defer cancel()
 	if err := c.tls.HandshakeContext(ctx); err != nil {
-		(*raw).Close()
-		return event{attempt: i, addr: a, err: plainHTTP(err), established: true}
+		ev.err = plainHTTP(err)
 	}
-	return event{attempt: i, addr: a, conn: c, established: true}
+	returned = true
 }
 
-// growStack gives a goroutine at once the stack that package net's dial needs:
-// to grow in the midst of it, twice, takes as long as a third of this package's
-// own work.
+// attempted posts the end of an attempt.
+func (d *dial) attempted(ev *event) {
+	defer d.t.wg.Done()
+	if taken := d.events.post(ev); !taken || ev.conn == nil {
+		d.socketClosed()
+	}
+}
+
+// growStack gives a goroutine at once the stack that a dial needs: to grow in
+// the midst of it takes as long as a third of this package's own work.
 //
 //go:noinline
-func growStack(i int) byte {
+func growStack() {
 	var frame [4 << 10]byte
-	return frame[i%len(frame)]
+	runtime.KeepAlive(&frame)
 }
 
 // connect connects to one address, until the dial's end at most.
@@ -213,22 +235,22 @@ type event struct {
 	// An answer: one family's addresses, or its error.
 	answer bool
 	family happyeyeballs.Family
-	addrs  []netip.Addr
+	// There may be room for another attempt.
+	room bool
+	// The hedge that was waited for has ended; addr is that of its winner,
+	// or zero.
+	hedge bool
 	// News: connected (a handshake follows), failed, or done; without a
 	// handshake, connected and done.
-	attempt     int
-	addr        netip.AddrPort
 	connected   bool
 	repeated    bool // connected, but not at the first SYN
 	established bool // failed or done: it had connected
-	conn        *conn
-	err         error // of either
 
-	// There may be room for another attempt.
-	room bool
-	// The hedge that was waited for has ended.
-	hedge  bool
-	winner netip.Addr // by it; zero if it did not win
+	addrs   []netip.Addr
+	attempt int
+	addr    netip.AddrPort
+	conn    *conn
+	err     error // of an answer, or of news
 }
 
 // A mailbox carries events to the loop of a dial. Posting never blocks, and
@@ -250,11 +272,11 @@ func (m *mailbox) open() {
 }
 
 // post reports whether the loop will see ev.
-func (m *mailbox) post(ev event) bool {
+func (m *mailbox) post(ev *event) bool {
 	m.mu.Lock()
 	closed, late := m.closed, m.late
 	if !closed {
-		m.events = append(m.events, ev)
+		m.events = append(m.events, *ev)
 	}
 	m.mu.Unlock()
 	if closed {
@@ -288,16 +310,16 @@ func (m *mailbox) close(late *atomic.Uint64) (closed int) {
 	left := m.events
 	m.events = nil
 	m.mu.Unlock()
-	for _, ev := range left {
-		ev.discard(late)
-		if ev.conn != nil {
+	for i := range left {
+		left[i].discard(late)
+		if left[i].conn != nil {
 			closed++
 		}
 	}
 	return closed
 }
 
-func (ev event) discard(late *atomic.Uint64) {
+func (ev *event) discard(late *atomic.Uint64) {
 	if ev.established && late != nil {
 		late.Add(1)
 	}

@@ -93,19 +93,33 @@ func BenchmarkColdRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkColdRequest_Added is what a Transport adds to net/http. The two take
-// turns, so that a busy machine disturbs both of them alike, and the quartiles
-// are compared.
+// BenchmarkColdRequest_Added is what a Transport adds to http.DefaultTransport
+// in a request over a connection of its own.
 func BenchmarkColdRequest_Added(b *testing.B) {
 	site := httptest.NewServer(page)
 	defer site.Close()
-	rts := [2]http.RoundTripper{&http.Transport{DisableKeepAlives: true}, cold(b)}
+	stock := http.DefaultTransport.(*http.Transport).Clone()
+	stock.DisableKeepAlives = true
+	one := func(rt http.RoundTripper) func() (after func()) {
+		return func() func() {
+			fetch(b, rt, site.URL)
+			return func() {}
+		}
+	}
+	reportAdded(b, one(stock), one(cold(b)))
+}
+
+// reportAdded reports how much longer one function takes than another. They
+// take turns, so that a busy machine disturbs both of them alike, and the
+// quartiles are compared. What they return is run after each, and not timed.
+func reportAdded(b *testing.B, stock, ours func() (after func())) {
 	var took [2][]time.Duration
 	for b.Loop() {
-		for i, rt := range rts {
+		for i, f := range [2]func() func(){stock, ours} {
 			start := time.Now()
-			fetch(b, rt, site.URL)
+			after := f()
 			took[i] = append(took[i], time.Since(start))
+			after()
 		}
 	}
 	for i := range took {
@@ -139,46 +153,74 @@ func cold(b testing.TB) *Transport {
 	return t
 }
 
-// BenchmarkDial is the dial alone.
+// BenchmarkDial is the dial alone, beside the dialer of http.DefaultTransport.
 func BenchmarkDial(b *testing.B) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.Close()
-		}
-	}()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		b.Fatal(err)
-	}
+	l, name := listenForDials(b)
 	t := cold(b)
 	for _, bb := range []struct {
 		name, address string
 		dial          dialFunc
 	}{
-		{"net/address", l.Addr().String(), (&net.Dialer{}).DialContext},
+		{"nethttp/address", l.Addr().String(), stockDialer.DialContext},
 		{"hostwise/address", l.Addr().String(), t.DialContext},
-		{"hostwise/name", net.JoinHostPort("a.test", port), t.DialContext},
+		{"hostwise/name", name, t.DialContext},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()
+			one := dialOnce(b, l, bb.dial, bb.address)
 			for b.Loop() {
-				c, err := bb.dial(context.Background(), "tcp", bb.address)
-				if err != nil {
-					b.Fatal(err)
-				}
-				io.Copy(io.Discard, c) // the other side closes first, and keeps the TIME_WAIT
-				c.Close()
+				one()()
 			}
 		})
+	}
+}
+
+// BenchmarkDial_Added is what a Transport adds to it.
+func BenchmarkDial_Added(b *testing.B) {
+	l, name := listenForDials(b)
+	t := cold(b)
+	stock := dialOnce(b, l, stockDialer.DialContext, l.Addr().String())
+	b.Run("address", func(b *testing.B) { reportAdded(b, stock, dialOnce(b, l, t.DialContext, l.Addr().String())) })
+	b.Run("name", func(b *testing.B) { reportAdded(b, stock, dialOnce(b, l, t.DialContext, name)) })
+}
+
+var stockDialer = net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+
+// listenForDials returns a listener, and its address by the name that cold
+// knows.
+func listenForDials(b *testing.B) (l net.Listener, name string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return l, net.JoinHostPort("a.test", port)
+}
+
+// dialOnce returns a function that dials, under a context that may end, as
+// that of net/http's dials; and returns one that accepts the connection and
+// closes it.
+func dialOnce(b *testing.B, l net.Listener, dial dialFunc, address string) func() (after func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.Cleanup(cancel)
+	return func() func() {
+		c, err := dial(ctx, "tcp", address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return func() {
+			server, err := l.Accept()
+			if err != nil {
+				b.Fatal(err)
+			}
+			server.Close() // first: this side keeps the TIME_WAIT
+			io.Copy(io.Discard, c)
+			c.Close()
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ type body struct {
 // body, but a connection that was upgraded or a tunnel, has no bounds.
 func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelCauseFunc) io.ReadCloser {
 	b := r.Body
-	if isNoBody(b) {
+	if hasNoBody(r) {
 		cancel(errBodyDone)
 		j.done()
 		return b
@@ -83,10 +83,10 @@ func (t *Transport) newBody(r *http.Response, j *journey, cancel context.CancelC
 	return w
 }
 
-// isNoBody reports whether b is what net/http returns where there is nothing to
-// read: HTTP/2 has a value of its own for it.
-func isNoBody(b io.ReadCloser) bool {
-	return b == http.NoBody || reflect.TypeOf(b).String() == "http.http2noBodyReader"
+// hasNoBody reports whether there is nothing to read: net/http's HTTP/2 has a
+// value of its own for that.
+func hasNoBody(r *http.Response) bool {
+	return r.Body == http.NoBody || r.ProtoMajor == 2 && reflect.TypeOf(r.Body).String() == "http.http2noBodyReader"
 }
 
 // smallBody is what has room in net/http's usual write buffer.

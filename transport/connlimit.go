@@ -139,7 +139,7 @@ func (l *connLimit) giveSpare() {
 	}
 	l.mu.Unlock()
 	for m := range wanting { // all: a dial may be over, or need it no more
-		m.post(event{room: true})
+		m.post(&event{room: true})
 	}
 }
 

@@ -82,6 +82,7 @@ func (t *Transport) dialTLSForRequest(ctx context.Context, network, address stri
 // dialJourney dials for a request, to its host or to its proxy. It is on a
 // goroutine of net/http's, which a function of the caller's must not end.
 func (t *Transport) dialJourney(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
+	growStack()
 	j := journeyOf(ctx)
 	if j == nil {
 		return nil, errors.New("transport: dial outside of a request")
@@ -202,10 +203,15 @@ type dial struct {
 	resolutions []Resolution
 	events      *mailbox
 	mailbox     mailbox // most often that of events
-	detached    detached
-	ctx         context.Context // of the attempts, below detached
-	connects    until           // the same, with the connect's deadline
-	running     int             // of these
+	event       event   // that the race takes in
+	alone       bool    // with an attempt that is yet to be made, and no other to come
+	untraced    withoutTrace
+	timer       *time.Timer     // nil as long as there is no need for one
+	unsubscribe func()          // from the resolver
+	ctx         context.Context // of the attempts
+	cancel      context.CancelFunc
+	connects    until // the same, with the connect's deadline
+	running     int   // of these
 	answers     [2][]netip.Addr
 	room        [4]netip.Addr // for those of most dials
 	errs        [2]*hostwise.DNSError

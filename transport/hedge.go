@@ -39,7 +39,7 @@ func (h *hedges) end(host string, winner netip.Addr) {
 	delete(h.hosts, host)
 	h.mu.Unlock()
 	for _, m := range waiting {
-		m.post(event{hedge: true, winner: winner})
+		m.post(&event{hedge: true, addr: netip.AddrPortFrom(winner, 0)})
 	}
 }
 

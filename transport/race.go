@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -16,50 +17,55 @@ import (
 	"github.com/hostwise-go/hostwise/internal/happyeyeballs"
 )
 
-// raceAddresses resolves and connects: the happyeyeballs.Race decides, this
-// loop acts.
+// raceAddresses resolves and connects.
 func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
-	d.detached = detached{ctx}
-	attempts, cancel := context.WithCancel(&d.detached)
+	d.untraced = withoutTrace{ctx}
+	d.ctx, d.cancel = context.WithCancel(&d.untraced)
 	if d.events = &d.mailbox; d.mailbox.ready != nil { // the second race's, which gets no answer to the first
 		d.events = new(mailbox)
 	}
 	d.events.open()
-	defer func() {
-		var late *atomic.Uint64
-		if d.winner >= 0 {
-			late = &d.t.counters.lost
-		}
-		d.t.conns.forget(d.events)
-		for range d.events.close(late) {
-			d.socketClosed()
-		}
-	}()
-	defer cancel()
-	d.ctx, d.running = attempts, 0
+	defer d.endRace()
+	d.running = 0
 	d.begin(r)
-	winner := netip.Addr{}
-	defer func() {
-		d.t.history.Ended(d.key, d.plan, d.race.Outcome(winner), time.Now())
-		if d.hedging {
-			d.t.hedges.end(d.key, d.hedgeWinner(winner))
-		}
-	}()
-	defer d.resolve(ctx, d.without)()
+	d.unsubscribe = d.resolve(ctx, d.without)
+	return d.loop(ctx)
+}
 
-	var timer *time.Timer // nil as long as there is no need for one
-	defer func() {
-		if timer != nil {
-			timer.Stop()
+// endRace gives back what the race has, but for the winner's connection.
+func (d *dial) endRace() {
+	if d.event.conn != nil && d.winner < 0 { // a hook of the user's has not returned
+		d.event.conn.Conn.Close()
+		d.socketClosed()
+	}
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	if d.unsubscribe != nil {
+		d.unsubscribe()
+		d.unsubscribe = nil
+	}
+	winner, hedge := d.state.attempt(d.winner)
+	d.t.history.Ended(d.key, d.plan, d.race.Outcome(winner), time.Now())
+	if d.hedging {
+		if !hedge {
+			winner = netip.Addr{}
 		}
-	}()
-	var ev event
-	defer func() {
-		if ev.conn != nil && !winner.IsValid() { // a hook of the user's has not returned
-			ev.conn.Conn.Close()
-			d.socketClosed()
-		}
-	}()
+		d.t.hedges.end(d.key, winner)
+	}
+	d.cancel()
+	var late *atomic.Uint64
+	if d.winner >= 0 {
+		late = &d.t.counters.lost
+	}
+	d.t.conns.forget(d.events)
+	for range d.events.close(late) {
+		d.socketClosed()
+	}
+}
+
+// loop acts as the happyeyeballs.Race decides.
+func (d *dial) loop(ctx context.Context) (*conn, error) {
 	for {
 		now := time.Now()
 		held := false // for an answer with an address that is not silent
@@ -85,31 +91,36 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 		if d.lost(now) {
 			return nil, d.failed()
 		}
+		if d.alone {
+			d.alone = false
+			d.attemptHere()
+		}
 		var due <-chan time.Time
 		if !wake.IsZero() {
-			if timer == nil {
-				timer = time.NewTimer(wake.Sub(now))
+			if d.timer == nil {
+				d.timer = time.NewTimer(wake.Sub(now))
 			} else {
-				timer.Reset(wake.Sub(now))
+				d.timer.Reset(wake.Sub(now))
 			}
-			due = timer.C
+			due = d.timer.C
 		}
 		select {
 		case <-d.events.ready:
-			for d.events.next(&ev) {
-				conn, err := d.handle(&ev)
-				if conn != nil {
-					winner, d.winner = ev.addr.Addr(), ev.attempt
-				}
-				if conn != nil || err != nil {
-					return conn, err
-				}
-			}
 		case <-due:
 		case <-ctx.Done():
-			return nil, d.state.interrupted(failure.Context(ctx))
 		case <-d.t.closing:
-			return nil, d.state.interrupted(errClosed)
+		}
+		if err := cmp.Or(failure.Context(ctx), d.t.closed()); err != nil { // which ends the attempts, too
+			return nil, d.state.interrupted(err)
+		}
+		for d.events.next(&d.event) {
+			conn, err := d.handle(&d.event)
+			if conn != nil {
+				d.winner = d.event.attempt
+			}
+			if conn != nil || err != nil {
+				return conn, err
+			}
 		}
 	}
 }
@@ -229,17 +240,6 @@ func (d *dial) socketClosed() {
 	}
 }
 
-// hedgeWinner is the winner if it was begun beside others, and else the zero
-// Addr.
-func (d *dial) hedgeWinner(winner netip.Addr) netip.Addr {
-	d.state.mu.Lock()
-	defer d.state.mu.Unlock()
-	if d.winner < 0 || !d.state.attempts[d.winner].hedge {
-		return netip.Addr{}
-	}
-	return winner
-}
-
 func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	if d.connecting.IsZero() {
 		d.connecting = now
@@ -263,9 +263,25 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 			u.ConnectStart("tcp", a.String())
 		}
 	})
-	if d.t.begin() {
-		d.state.opens()
-		go d.attempt(i, a)
+	if !d.t.begin() {
+		return
+	}
+	d.state.opens()
+	if d.t.plain && d.race.Final() {
+		d.alone = true
+		return
+	}
+	go d.attempt(i, a)
+}
+
+// attemptHere makes the last attempt, beside which there is nothing to do, on
+// the dial's own goroutine. It ends when the dial is to end.
+func (d *dial) attemptHere() {
+	d.t.leaveAlone(d)
+	defer d.t.rejoin(d)
+	i := len(d.state.attempts) - 1
+	if c := d.reach(i, d.state.attempts[i].Addr); c != nil {
+		go d.shake(i, c)
 	}
 }
 
@@ -280,9 +296,9 @@ func (d *dial) handle(ev *event) (*conn, error) {
 	case ev.room:
 		return nil, nil
 	case ev.hedge:
-		d.waiting, d.released = false, ev.winner.IsValid()
+		d.waiting, d.released = false, ev.addr.IsValid()
 		if d.released {
-			d.race.Promote(ev.winner)
+			d.race.Promote(ev.addr.Addr())
 		} else {
 			d.race.Reconsider()
 		}

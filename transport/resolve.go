@@ -56,7 +56,7 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 			if network == "ip4" {
 				f = happyeyeballs.IPv4
 			}
-			events.post(event{answer: true, family: f, addrs: addrs, err: err})
+			events.post(&event{answer: true, family: f, addrs: addrs, err: err})
 		})
 		d.state.resolve(s)
 		return s.Stop
@@ -78,7 +78,7 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		}
 		d.t.start(func() {
 			addrs, err := d.t.lookup(lookups, networks[f], d.host)
-			events.post(event{answer: true, family: happyeyeballs.Family(f), addrs: addrs, err: err})
+			events.post(&event{answer: true, family: happyeyeballs.Family(f), addrs: addrs, err: err})
 		})
 	}
 	return cancel

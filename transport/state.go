@@ -98,6 +98,17 @@ func (s *dialState) started(a attemptState, now time.Time) int {
 	return len(s.attempts) - 1
 }
 
+// attempt is the address of an attempt, and whether it was begun beside others;
+// zeros for -1.
+func (s *dialState) attempt(i int) (a netip.Addr, hedge bool) {
+	if i < 0 {
+		return a, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempts[i].Addr.Addr(), s.attempts[i].hedge
+}
+
 // spared notes that a spare was taken for another attempt.
 func (s *dialState) spared() {
 	s.mu.Lock()

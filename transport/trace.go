@@ -6,7 +6,6 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"reflect"
-	"time"
 
 	"github.com/hostwise-go/hostwise/internal/failure"
 )
@@ -64,12 +63,3 @@ func (c withoutTrace) Value(key any) any {
 	}
 	return c.Context.Value(key)
 }
-
-// detached is a context that has values, without httptrace's hooks, and never
-// ends: its dial ends the attempts.
-type detached struct{ context.Context }
-
-func (detached) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (detached) Done() <-chan struct{}       { return nil }
-func (detached) Err() error                  { return nil }
-func (c detached) Value(key any) any         { return withoutTrace(c).Value(key) }

@@ -31,6 +31,7 @@ type Transport struct {
 	ownsRes   *dnscache.Resolver // to be closed with the Transport; may be nil
 	dial      dialFunc           // connects to an ip:port
 	system    bool               // dial is this system's own
+	plain     bool               // and calls no function of the caller's
 	routes    *routes            // nil when dial does not go by them
 	breaker   *breaker
 	contacts  contacts
@@ -44,9 +45,10 @@ type Transport struct {
 	counters  counters
 	calls     hook.Group // of the caller's functions
 
-	mu      sync.Mutex     // orders start and Close
-	closing chan struct{}  // closed by Close
-	wg      sync.WaitGroup // the goroutines begun by start
+	mu      sync.Mutex         // orders start and Close
+	closing chan struct{}      // closed by Close
+	wg      sync.WaitGroup     // the goroutines begun by start
+	alone   map[*dial]struct{} // those whose own goroutine is at work on their last attempt, for Close to end
 }
 
 // New returns a Transport that keeps its connections in a clone of base; a
@@ -73,7 +75,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}),
+		addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}), alone: map[*dial]struct{}{},
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns, opt.spares()),
 	}
 	if t.guard, err = newGuard(opt.PublicOnly, opt.Guard, &t.calls); err != nil {
@@ -82,7 +84,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	t.breaker, t.outage = newBreaker(opt.Breaker, &t.calls), newOutage(opt.OnOutage, opt.DisableOutageDetection, &t.calls)
 	t.contacts.breaker = t.breaker
 	if t.dial == nil || isStandard(t.dial) {
-		t.dial = t.guard.newDialer().DialContext
+		t.dial, t.plain = t.guard.newDialer().DialContext, opt.Guard.Check == nil
 	}
 	if t.system = usesRoutes(t.dial); t.system {
 		t.routes = &routes{}
@@ -305,6 +307,9 @@ func (t *Transport) Close() error {
 	t.mu.Lock()
 	if t.closed() == nil {
 		close(t.closing)
+		for d := range t.alone {
+			d.cancel()
+		}
 		t.conns.close()
 	}
 	t.mu.Unlock()
@@ -335,6 +340,24 @@ func (t *Transport) begin() bool {
 	}
 	t.wg.Add(1)
 	return true
+}
+
+// leaveAlone notes that d's goroutine does not look at closing: Close is to end
+// its attempts, until rejoin.
+func (t *Transport) leaveAlone(d *dial) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed() != nil {
+		d.cancel()
+		return
+	}
+	t.alone[d] = struct{}{}
+}
+
+func (t *Transport) rejoin(d *dial) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.alone, d)
 }
 
 // closed returns an error once Close was called.

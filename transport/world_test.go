@@ -57,6 +57,7 @@ func inWorld(t *testing.T, base *http.Transport, o transport.Options, f func(w *
 		if err != nil {
 			t.Fatal(err)
 		}
+		w.tr.TakeForPlain()
 		w.client = &http.Client{Transport: w.tr}
 		defer func() {
 			w.tr.Close()

@@ -294,6 +294,13 @@ func (r *Race) startAt(next Family, now time.Time) time.Time {
 // Answered reports whether every answer is in.
 func (r *Race) Answered() bool { return r.answered[IPv6] && r.answered[IPv4] }
 
+// Final reports that one attempt is under way, and nothing can come but its end:
+// every answer is in, and there is no other address.
+func (r *Race) Final() bool {
+	_, more := r.nextFamily()
+	return r.Answered() && !more && r.running == 1
+}
+
 // Lost reports that nothing is left to wait for: every answer is in, every
 // attempt has been made and has failed.
 func (r *Race) Lost() bool {

@@ -251,6 +251,28 @@ func TestLost(t *testing.T) {
 	}
 }
 
+func TestFinal(t *testing.T) {
+	r := New(Config{})
+	now := epoch
+	step := func(what string, want bool) {
+		t.Helper()
+		if got := r.Final(); got != want {
+			t.Errorf("%s: Final() = %v, want %v", what, got, want)
+		}
+	}
+	r.Answer(now, IPv6, addrs("2001:db8::1"))
+	r.Next(now)
+	step("while an answer may still come", false)
+	r.Answer(now, IPv4, addrs("192.0.2.1"))
+	step("while there is an address to try", false)
+	r.Next(now.Add(time.Minute))
+	step("while two attempts run", false)
+	r.Failed(now.Add(time.Minute))
+	step("with one attempt, and nothing left", true)
+	r.Failed(now.Add(time.Minute))
+	step("with no attempt", false)
+}
+
 // After the eighth attempt the race is lost, whatever is left.
 func TestLost_AfterMaxAttempts(t *testing.T) {
 	r := New(Config{})
