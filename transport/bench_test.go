@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -63,6 +64,40 @@ func fetch(b testing.TB, rt http.RoundTripper, url string) {
 	}
 	io.Copy(io.Discard, resp.Body)
 	resp.Body.Close()
+}
+
+// BenchmarkDownload is a body of 32 MiB over TLS: what the bounds on a body
+// cost.
+func BenchmarkDownload(b *testing.B) {
+	const pieces = 128
+	piece := make([]byte, 256<<10)
+	for _, http2 := range []bool{false, true} {
+		site := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for range pieces {
+				w.Write(piece)
+			}
+		}))
+		site.EnableHTTP2 = http2
+		site.StartTLS()
+		b.Cleanup(site.Close)
+		base := site.Client().Transport.(*http.Transport)
+		t, err := New(base, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { t.Close() })
+		for _, rt := range []struct {
+			name string
+			http.RoundTripper
+		}{{"nethttp", base}, {"hostwise", t}} {
+			b.Run(fmt.Sprintf("%s/http2=%v", rt.name, http2), func(b *testing.B) {
+				b.SetBytes(pieces * int64(len(piece)))
+				for b.Loop() {
+					fetch(b, rt, site.URL)
+				}
+			})
+		}
+	}
 }
 
 // BenchmarkColdRequest is a request over a connection of its own to one
