@@ -41,6 +41,7 @@ func (d *dial) reach(i int, a netip.AddrPort) (shaking *conn) {
 		}
 	}()
 	start := time.Now()
+	d.state.begins(i, start)
 	raw, err := d.connect(a)
 	took := time.Since(start)
 	if err == nil && raw == nil {

@@ -162,6 +162,13 @@ func (d *dial) begin(r *routes) {
 // again.
 func (d *dial) startAttempts(now time.Time) (wake time.Time) {
 	for !d.overtime(now) {
+		if d.running > 0 && d.race.Ready(now) {
+			began := d.state.lastBegan()
+			if began.IsZero() {
+				began = now
+			}
+			d.race.Began(began)
+		}
 		if d.race.Ready(now) && (d.race.Hedge() && !d.mayHedge() || !d.hasRoom()) {
 			break // an event will tell
 		}
@@ -321,6 +328,7 @@ func (d *dial) handle(ev *event) (*conn, error) {
 	if phase := d.state.failed(ev.attempt, ev.err, now); phase == hostwise.PhaseConnect {
 		d.connectDone(ev.addr, ev.err)
 	}
+	d.race.Began(d.state.lastBegan())
 	d.race.Failed(now)
 	if isCertificate(ev.err) { // the other addresses have the same
 		return nil, d.failed()

@@ -43,6 +43,7 @@ type dialState struct {
 type attemptState struct {
 	hostwise.Attempt
 	running bool
+	began   time.Time // its goroutine, which a busy machine may have kept; zero: not yet
 	delay   time.Duration
 	from    happyeyeballs.Source
 	hedge   bool
@@ -96,6 +97,24 @@ func (s *dialState) started(a attemptState, now time.Time) int {
 	a.Start, a.Phase, a.running = now.Sub(s.start), hostwise.PhaseConnect, true
 	s.attempts = append(s.attempts, a)
 	return len(s.attempts) - 1
+}
+
+// begins notes that an attempt opens its socket now.
+func (s *dialState) begins(i int, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts[i].began = now
+}
+
+// lastBegan is when the last attempt has begun; zero: there is none, or it is
+// yet to begin.
+func (s *dialState) lastBegan() (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.attempts); n > 0 {
+		at = s.attempts[n-1].began
+	}
+	return at
 }
 
 // attempt is the address of an attempt, and whether it was begun beside others;

@@ -136,6 +136,15 @@ func (r *Race) skipTried(f Family) {
 	}
 }
 
+// Began corrects the time of the last start, which Next was told: the attempt
+// has begun later, as on a busy machine. To the others it is that time that
+// counts.
+func (r *Race) Began(at time.Time) {
+	if late := at.Sub(r.lastAt); r.started > 0 && late > 0 {
+		r.lastAt, r.nextAt = at, r.nextAt.Add(late)
+	}
+}
+
 // Failed records that a started attempt has failed: the next one need not
 // wait for the delay.
 func (r *Race) Failed(now time.Time) {

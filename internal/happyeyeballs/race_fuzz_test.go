@@ -17,6 +17,7 @@ func FuzzRace(f *testing.F) {
 	f.Add([]byte{0, 1, 0x34, 0, 60, 10, 10, 0, 10, 10, 10})
 	f.Add([]byte{0, 4, 0x55, 0, 0, 10, 200, 10, 100, 9, 9, 9, 9, 9, 9, 9})
 	f.Add([]byte{0, 16, 0x55, 0, 0, 10, 200, 10, 100, 9, 9, 9, 9, 9, 9, 9})
+	f.Add([]byte{0, 32, 0x44, 0, 0, 90, 1, 0, 0, 40, 2, 200, 0, 8, 0, 100})
 	f.Add([]byte{1, 30, 0x77, 0, 60, 10, 0, 10, 100, 9, 9, 9, 9, 9, 9, 9})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		g := &fuzzedRace{t: t, script: script, known: map[netip.Addr]bool{}}
@@ -34,13 +35,14 @@ type fuzzedRace struct {
 
 	delay, step time.Duration // of Config.Delay, which may learn
 	promotes    bool
+	late        bool // attempts begin later than they are started
 	postpones   bool
 	pool        [2][]netip.Addr  // the answers
 	arrival     [2]time.Duration // of them
 	answered    [2]bool
 	known       map[netip.Addr]bool // by answers
 	started     []netip.Addr
-	last        time.Duration // start
+	last        time.Duration // attempt to begin
 	running     []fuzzedAttempt
 	outcomes    int
 }
@@ -77,7 +79,7 @@ func (g *fuzzedRace) set() {
 	if more&4 != 0 {
 		g.step = 7 * ms
 	}
-	g.promotes, g.postpones = more&8 != 0, more&16 != 0
+	g.promotes, g.postpones, g.late = more&8 != 0, more&16 != 0, more&32 != 0
 	c.Delay = func(netip.Addr) time.Duration { return g.delay }
 	for i := range count >> 4 {
 		g.pool[IPv6] = append(g.pool[IPv6], netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i % 11)})) // some of them twice
@@ -97,6 +99,9 @@ func (g *fuzzedRace) run() {
 	for step := 0; !g.r.Lost(); step++ {
 		if step > 1000 {
 			g.t.Fatalf("the race does not end: at %v, %d started, %d running", g.now, len(g.started), len(g.running))
+		}
+		if g.r.Ready(at(g.now)) {
+			g.r.Began(at(min(g.last, g.now)))
 		}
 		ready := g.r.Ready(at(g.now))
 		if ready && g.r.Hedge() && len(g.running) == 0 {
@@ -132,7 +137,7 @@ func (g *fuzzedRace) run() {
 func (g *fuzzedRace) start(addr netip.Addr) {
 	switch {
 	case len(g.started) > 0 && g.now-g.last < MinimumConnectionAttemptDelay:
-		g.t.Fatalf("start of %v %v after the last, want at least %v", addr, g.now-g.last, MinimumConnectionAttemptDelay)
+		g.t.Fatalf("start of %v %v after the last attempt began, want at least %v", addr, g.now-g.last, MinimumConnectionAttemptDelay)
 	case slices.Contains(g.started, addr):
 		g.t.Fatalf("%v was started twice", addr)
 	case !g.known[addr]:
@@ -141,8 +146,11 @@ func (g *fuzzedRace) start(addr netip.Addr) {
 		g.t.Fatalf("attempt %d, want at most %d", len(g.started)+1, MaxAttempts)
 	}
 	g.started, g.last = append(g.started, addr), g.now
+	if g.late {
+		g.last += time.Duration(g.read()) * ms / 8
+	}
 	b := g.read()
-	g.running = append(g.running, fuzzedAttempt{addr, g.now + time.Duration(b)*10*ms, b%16 == 15})
+	g.running = append(g.running, fuzzedAttempt{addr, g.last + time.Duration(b)*10*ms, b%16 == 15})
 }
 
 // await has the next thing happen: an answer, an outcome, news or the wake-up.
@@ -182,6 +190,9 @@ func (g *fuzzedRace) await(wake time.Time) (winner netip.Addr) {
 			if a.wins {
 				winner = a.addr
 			} else {
+				if g.last <= g.now {
+					g.r.Began(at(g.last))
+				}
 				g.r.Failed(at(g.now))
 			}
 		})
