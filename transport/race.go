@@ -284,8 +284,8 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 // attemptHere makes the last attempt, beside which there is nothing to do, on
 // the dial's own goroutine. It ends when the dial is to end.
 func (d *dial) attemptHere() {
-	d.t.leaveAlone(d)
-	defer d.t.rejoin(d)
+	d.t.addAlone(d)
+	defer d.t.removeAlone(d)
 	i := len(d.state.attempts) - 1
 	if c := d.reach(i, d.state.attempts[i].Addr); c != nil {
 		go d.shake(i, c)

@@ -342,9 +342,9 @@ func (t *Transport) begin() bool {
 	return true
 }
 
-// leaveAlone notes that d's goroutine does not look at closing: Close is to end
-// its attempts, until rejoin.
-func (t *Transport) leaveAlone(d *dial) {
+// addAlone has Close end d's attempts, until removeAlone: d's own goroutine is
+// at work on one, and does not look at closing.
+func (t *Transport) addAlone(d *dial) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed() != nil {
@@ -354,7 +354,7 @@ func (t *Transport) leaveAlone(d *dial) {
 	t.alone[d] = struct{}{}
 }
 
-func (t *Transport) rejoin(d *dial) {
+func (t *Transport) removeAlone(d *dial) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.alone, d)
