@@ -31,18 +31,23 @@ func (d *dial) attempt(i int, a netip.AddrPort) {
 // follow; else that was the attempt.
 func (d *dial) reach(i int, a netip.AddrPort) (shaking *conn) {
 	ev := event{attempt: i, addr: a}
+	var raw net.Conn
+	var err error
 	returned := false
 	defer func() {
-		if !returned { // DialContext
+		if !returned { // DialContext, or a method of its connection or error
 			ev.err = d.t.calls.Recovered(recover())
+			if raw != nil {
+				raw.Close()
+			}
 		}
 		if shaking == nil {
 			d.attempted(&ev)
 		}
 	}()
 	start := time.Now()
-	d.state.begins(i, start)
-	raw, err := d.connect(a)
+	d.state.runs(i, start)
+	raw, err = d.connect(a)
 	took := time.Since(start)
 	if err == nil && raw == nil {
 		err = errors.New("the base transport's DialContext returned neither a connection nor an error")
@@ -50,13 +55,14 @@ func (d *dial) reach(i int, a netip.AddrPort) (shaking *conn) {
 	if err == nil || isAnswer(err) { // also when nobody waits for it any more
 		d.t.addresses.answered(a)
 	}
-	returned = true
 	if err != nil {
 		ev.err = failure.Route(err, a.String(), d.t.system)
+		returned = true
 		return nil
 	}
 	c := &conn{Conn: raw, addr: a}
-	ev.connected, ev.repeated = true, took >= soonestRepetition && retransmitted(raw)
+	ev.repeated = took >= soonestRepetition && retransmitted(raw)
+	ev.connected, returned = true, true
 	if d.tls != nil {
 		d.events.post(&ev)
 		return c

@@ -204,14 +204,14 @@ type dial struct {
 	events      *mailbox
 	mailbox     mailbox // most often that of events
 	event       event   // that the race takes in
-	alone       bool    // with an attempt that is yet to be made, and no other to come
 	untraced    withoutTrace
-	timer       *time.Timer     // nil as long as there is no need for one
-	unsubscribe func()          // from the resolver
-	ctx         context.Context // of the attempts
-	cancel      context.CancelFunc
-	connects    until // the same, with the connect's deadline
-	running     int   // of these
+	timer       *time.Timer        // nil as long as there is no need for one
+	unsubscribe func()             // from the resolver
+	ctx         context.Context    // of the attempts
+	cancel      context.CancelFunc // of ctx
+	connects    until              // ctx with the connect's deadline
+	running     int                // attempts
+	here        bool               // the last attempt is started, and still to be made on this goroutine
 	answers     [2][]netip.Addr
 	room        [4]netip.Addr // for those of most dials
 	errs        [2]*hostwise.DNSError
@@ -282,6 +282,7 @@ func (d *dial) run(ctx context.Context) (net.Conn, error) {
 		won, err = d.try(ctx)
 	}
 	if err == nil {
+		d.endSpares()
 		d.t.counters.won(d.winner, happyeyeballs.Of(won.addr.Addr()))
 		if !d.t.isLocal(won.addr.Addr()) {
 			d.t.success(d.connecting)
@@ -395,6 +396,14 @@ func (d *dial) endTurn() {
 	}
 	if room {
 		d.t.conns.giveBack()
+	}
+}
+
+// endSpares gives back the spares of a dial with a connection that no attempt
+// will: one was refused just as the next, which took a spare, began.
+func (d *dial) endSpares() {
+	for range d.state.surplus() {
+		d.t.conns.giveSpare()
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	d.untraced = withoutTrace{ctx}
 	d.ctx, d.cancel = context.WithCancel(&d.untraced)
+	d.t.raceBegins(d)
 	if d.events = &d.mailbox; d.mailbox.ready != nil { // the second race's, which gets no answer to the first
 		d.events = new(mailbox)
 	}
@@ -28,16 +29,13 @@ func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
 	defer d.endRace()
 	d.running = 0
 	d.begin(r)
-	d.unsubscribe = d.resolve(ctx, d.without)
+	d.unsubscribe = d.resolve(d.without)
 	return d.loop(ctx)
 }
 
 // endRace gives back what the race has, but for the winner's connection.
 func (d *dial) endRace() {
-	if d.event.conn != nil && d.winner < 0 { // a hook of the user's has not returned
-		d.event.conn.Conn.Close()
-		d.socketClosed()
-	}
+	d.t.raceEnds(d)
 	if d.timer != nil {
 		d.timer.Stop()
 	}
@@ -61,6 +59,10 @@ func (d *dial) endRace() {
 	d.t.conns.forget(d.events)
 	for range d.events.close(late) {
 		d.socketClosed()
+	}
+	if d.event.conn != nil && d.winner < 0 { // it came too late, or a hook of the user's has not returned
+		d.socketClosed()
+		d.event.conn.Conn.Close()
 	}
 }
 
@@ -91,9 +93,9 @@ func (d *dial) loop(ctx context.Context) (*conn, error) {
 		if d.lost(now) {
 			return nil, d.failed()
 		}
-		if d.alone {
-			d.alone = false
-			d.attemptHere()
+		if d.here {
+			d.here = false
+			d.attemptHere() // which leaves an event, so that what follows need not wait
 		}
 		var due <-chan time.Time
 		if !wake.IsZero() {
@@ -110,10 +112,14 @@ func (d *dial) loop(ctx context.Context) (*conn, error) {
 		case <-ctx.Done():
 		case <-d.t.closing:
 		}
-		if err := cmp.Or(failure.Context(ctx), d.t.closed()); err != nil { // which ends the attempts, too
-			return nil, d.state.interrupted(err)
-		}
-		for d.events.next(&d.event) {
+		for {
+			more := d.events.next(&d.event)
+			if err := cmp.Or(failure.Context(ctx), d.t.closed()); err != nil { // only now: the event may come of it
+				return nil, d.state.interrupted(err)
+			}
+			if !more {
+				break
+			}
 			conn, err := d.handle(&d.event)
 			if conn != nil {
 				d.winner = d.event.attempt
@@ -163,11 +169,7 @@ func (d *dial) begin(r *routes) {
 func (d *dial) startAttempts(now time.Time) (wake time.Time) {
 	for !d.overtime(now) {
 		if d.running > 0 && d.race.Ready(now) {
-			began := d.state.lastBegan()
-			if began.IsZero() {
-				began = now
-			}
-			d.race.Began(began)
+			d.race.Began(cmp.Or(d.state.lastRan(), now))
 		}
 		if d.race.Ready(now) && (d.race.Hedge() && !d.mayHedge() || !d.hasRoom()) {
 			break // an event will tell
@@ -275,17 +277,15 @@ func (d *dial) startAttempt(addr netip.Addr, hedge bool, now time.Time) {
 	}
 	d.state.opens()
 	if d.t.plain && d.race.Final() {
-		d.alone = true
+		d.here = true
 		return
 	}
 	go d.attempt(i, a)
 }
 
 // attemptHere makes the last attempt, beside which there is nothing to do, on
-// the dial's own goroutine. It ends when the dial is to end.
+// the dial's own goroutine. It ends when the race is to end.
 func (d *dial) attemptHere() {
-	d.t.addAlone(d)
-	defer d.t.removeAlone(d)
 	i := len(d.state.attempts) - 1
 	if c := d.reach(i, d.state.attempts[i].Addr); c != nil {
 		go d.shake(i, c)
@@ -328,7 +328,7 @@ func (d *dial) handle(ev *event) (*conn, error) {
 	if phase := d.state.failed(ev.attempt, ev.err, now); phase == hostwise.PhaseConnect {
 		d.connectDone(ev.addr, ev.err)
 	}
-	d.race.Began(d.state.lastBegan())
+	d.race.Began(d.state.lastRan())
 	d.race.Failed(now)
 	if isCertificate(ev.err) { // the other addresses have the same
 		return nil, d.failed()

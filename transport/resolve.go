@@ -20,7 +20,7 @@ var networks = [2]string{happyeyeballs.IPv6: "ip6", happyeyeballs.IPv4: "ip4"}
 // resolve asks for the host's addresses, IPv6 first (RFC 8305, section 3),
 // and has one answer for each family not left out posted. The caller ends its
 // interest with stop.
-func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
+func (d *dial) resolve(without [2]bool) (stop func()) {
 	if d.literal.IsValid() {
 		f := happyeyeballs.Of(d.literal)
 		other := event{family: f.Other()}
@@ -70,7 +70,7 @@ func (d *dial) resolve(ctx context.Context, without [2]bool) (stop func()) {
 		}
 		return func() {}
 	}
-	lookups, cancel := context.WithTimeout(withoutTrace{ctx}, d.t.opt.DialTimeout)
+	lookups, cancel := context.WithTimeout(d.ctx, d.t.opt.DialTimeout)
 	events := d.events
 	for f, left := range without {
 		if left {

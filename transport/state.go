@@ -43,7 +43,7 @@ type dialState struct {
 type attemptState struct {
 	hostwise.Attempt
 	running bool
-	began   time.Time // its goroutine, which a busy machine may have kept; zero: not yet
+	ran     time.Time // began to run, which a busy machine may have delayed; zero: not yet
 	delay   time.Duration
 	from    happyeyeballs.Source
 	hedge   bool
@@ -99,20 +99,20 @@ func (s *dialState) started(a attemptState, now time.Time) int {
 	return len(s.attempts) - 1
 }
 
-// begins notes that an attempt opens its socket now.
-func (s *dialState) begins(i int, now time.Time) {
+// runs notes that an attempt runs.
+func (s *dialState) runs(i int, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attempts[i].began = now
+	s.attempts[i].ran = now
 }
 
-// lastBegan is when the last attempt has begun; zero: there is none, or it is
-// yet to begin.
-func (s *dialState) lastBegan() (at time.Time) {
+// lastRan is when the last attempt began to run; zero: there is none, or it is
+// yet to do so.
+func (s *dialState) lastRan() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.attempts); n > 0 {
-		at = s.attempts[n-1].began
+		at = s.attempts[n-1].ran
 	}
 	return at
 }
@@ -135,7 +135,7 @@ func (s *dialState) spared() {
 	s.spares++
 }
 
-// opens notes that an attempt opens its socket.
+// opens notes that an attempt is to have a socket.
 func (s *dialState) opens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,16 +156,27 @@ func (s *dialState) closes() (spare, room bool) {
 	return false, s.over && s.sockets == 0
 }
 
+// surplus gives up the spares that no attempt will give back.
+func (s *dialState) surplus() (spares int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.surplusLocked()
+}
+
+func (s *dialState) surplusLocked() (spares int) {
+	spares = max(0, s.spares-max(0, s.sockets-1))
+	s.spares -= spares
+	return spares
+}
+
 // end notes that there will be no connection, and says what is to be given
 // back at once: spares, and the connection's room unless an attempt still has
 // its socket.
 func (s *dialState) end() (spares int, room bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	spares = s.spares - max(0, s.sockets-1) // more than 0 only if a hook of the user's has panicked
-	s.spares -= spares
 	s.over = true
-	return spares, s.sockets == 0
+	return s.surplusLocked(), s.sockets == 0
 }
 
 // connected notes that an attempt has connected, and returns how long it

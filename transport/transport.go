@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -45,10 +46,10 @@ type Transport struct {
 	counters  counters
 	calls     hook.Group // of the caller's functions
 
-	mu      sync.Mutex         // orders start and Close
+	mu      sync.Mutex         // orders what begins and Close; protects races
 	closing chan struct{}      // closed by Close
-	wg      sync.WaitGroup     // the goroutines begun by start
-	alone   map[*dial]struct{} // those whose own goroutine is at work on their last attempt, for Close to end
+	wg      sync.WaitGroup     // what has begun: see begin
+	races   map[*dial]struct{} // under way
 }
 
 // New returns a Transport that keeps its connections in a clone of base; a
@@ -75,7 +76,7 @@ func New(base *http.Transport, o *Options) (*Transport, error) {
 	}
 	t := &Transport{
 		opt: opt, original: original, proxy: inner.Proxy, resolver: opt.Resolver, dial: baseDial(base),
-		addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}), alone: map[*dial]struct{}{},
+		addresses: newAddresses(), history: happyeyeballs.NewHistory(), closing: make(chan struct{}), races: map[*dial]struct{}{},
 		contacts: contacts{hosts: map[string]*contact{}}, hedges: hedges{hosts: map[string][]*mailbox{}}, conns: newConnLimit(opt.MaxConns, opt.spares()),
 	}
 	if t.guard, err = newGuard(opt.PublicOnly, opt.Guard, &t.calls); err != nil {
@@ -304,15 +305,19 @@ func (t *Transport) CloseIdleConnections() { t.pools.closeIdle() }
 // It waits for the base's DialContext and for a Resolver of the caller's, whose
 // contexts it ends: they must not call it. Hooks may. It returns nil.
 func (t *Transport) Close() error {
+	var cancels []context.CancelFunc
 	t.mu.Lock()
 	if t.closed() == nil {
 		close(t.closing)
-		for d := range t.alone {
-			d.cancel()
+		for d := range t.races {
+			cancels = append(cancels, d.cancel)
 		}
 		t.conns.close()
 	}
 	t.mu.Unlock()
+	for _, cancel := range cancels { // not under mu: it calls methods of the caller's contexts
+		cancel()
+	}
 	t.pools.closeIdle()
 	t.wg.Wait()
 	if t.ownsRes != nil {
@@ -331,7 +336,8 @@ func (t *Transport) start(f func()) {
 	}
 }
 
-// begin reports whether a goroutine may begin. It ends with t.wg.Done.
+// begin reports whether a goroutine, or an attempt on one, may begin. It ends
+// with t.wg.Done.
 func (t *Transport) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -342,22 +348,23 @@ func (t *Transport) begin() bool {
 	return true
 }
 
-// addAlone has Close end d's attempts, until removeAlone: d's own goroutine is
-// at work on one, and does not look at closing.
-func (t *Transport) addAlone(d *dial) {
+// raceBegins has Close end d's attempts, until raceEnds.
+func (t *Transport) raceBegins(d *dial) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed() != nil {
-		d.cancel()
-		return
+	closed := t.closed() != nil
+	if !closed {
+		t.races[d] = struct{}{}
 	}
-	t.alone[d] = struct{}{}
+	t.mu.Unlock()
+	if closed {
+		d.cancel()
+	}
 }
 
-func (t *Transport) removeAlone(d *dial) {
+func (t *Transport) raceEnds(d *dial) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.alone, d)
+	delete(t.races, d)
 }
 
 // closed returns an error once Close was called.

@@ -33,7 +33,7 @@ type world struct {
 }
 
 // inWorld runs f in a bubble. base may be nil; its DialContext is the
-// network's.
+// network's, and taken for package net's where base is nil.
 func inWorld(t *testing.T, base *http.Transport, o transport.Options, f func(w *world)) {
 	t.Helper()
 	pool, _ := certificate(t) // made outside: the bubble's clock stands in the past
@@ -45,7 +45,8 @@ func inWorld(t *testing.T, base *http.Transport, o transport.Options, f func(w *
 		if err != nil {
 			t.Fatal(err)
 		}
-		if base == nil {
+		plain := base == nil
+		if plain {
 			base = &http.Transport{ForceAttemptHTTP2: true}
 		}
 		base.DialContext = w.net.DialContext
@@ -57,7 +58,9 @@ func inWorld(t *testing.T, base *http.Transport, o transport.Options, f func(w *
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.tr.TakeForPlain()
+		if plain {
+			w.tr.TakeForPlain()
+		}
 		w.client = &http.Client{Transport: w.tr}
 		defer func() {
 			w.tr.Close()

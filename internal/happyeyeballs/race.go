@@ -136,13 +136,19 @@ func (r *Race) skipTried(f Family) {
 	}
 }
 
-// Began corrects the time of the last start, which Next was told: the attempt
-// has begun later, as on a busy machine. To the others it is that time that
-// counts.
+// Began says that the last attempt has begun later than it was started, as on a
+// busy machine. The delay behind it counts from then.
 func (r *Race) Began(at time.Time) {
-	if late := at.Sub(r.lastAt); r.started > 0 && late > 0 {
-		r.lastAt, r.nextAt = at, r.nextAt.Add(late)
+	late := at.Sub(r.lastAt)
+	switch {
+	case r.started == 0 || late <= 0:
+		return
+	case r.prompted > 0: // the next one does not wait for the delay
+		r.nextAt = later(r.nextAt, at.Add(MinimumConnectionAttemptDelay))
+	default:
+		r.nextAt = r.nextAt.Add(late)
 	}
+	r.lastAt = at
 }
 
 // Failed records that a started attempt has failed: the next one need not

@@ -273,6 +273,25 @@ func TestFinal(t *testing.T) {
 	step("with no attempt", false)
 }
 
+// A failure makes the next attempt due, and the one that has begun late delays
+// it by the minimum alone, whichever is known first.
+func TestBegan_AndAFailure(t *testing.T) {
+	at := func(ms time.Duration) time.Time { return epoch.Add(ms * time.Millisecond) }
+	began := func(r *Race) { r.Began(at(450)) }
+	failed := func(r *Race) { r.Failed(at(450)) }
+	for _, order := range [][2]func(*Race){{began, failed}, {failed, began}} {
+		r := New(Config{Without: [2]bool{IPv4: true}})
+		r.Answer(at(0), IPv6, addrs("2001:db8::1", "2001:db8::2", "2001:db8::3"))
+		r.Next(at(0))
+		r.Next(at(250))
+		order[0](r)
+		order[1](r)
+		if _, wake := r.Next(at(450)); !wake.Equal(at(460)) {
+			t.Errorf("the next attempt is due after %v, want 460ms", wake.Sub(epoch))
+		}
+	}
+}
+
 // After the eighth attempt the race is lost, whatever is left.
 func TestLost_AfterMaxAttempts(t *testing.T) {
 	r := New(Config{})
