@@ -365,6 +365,7 @@ func TestCallers_Close(t *testing.T) {
 				if took := time.Since(start); took > time.Second {
 					t.Errorf("it took %v", took)
 				}
+				synctest.Wait() // PutIdleConn may come after the response
 				if _, err := c.client.Get("http://b.test/"); f.name != "Key, later" && f.name != "Key, in the dial again" && !errors.Is(err, net.ErrClosed) {
 					t.Errorf("after Close: %v", err)
 				}
