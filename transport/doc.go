@@ -181,7 +181,7 @@
 // Wrote…), as in net/http. No lock is held, but that the httptrace hooks of one
 // request are called one after the other; only PutIdleConn is not waited for, so
 // that one which blocks leaves a goroutine for each request. All may call any
-// method. Only Close waits for DialContext, the Resolver and
+// method. Only Close waits for DialContext, the Resolver, Guard.Check and
 // handshakes, whose contexts it ends: it is not to be called from there.
 //
 // # What it does not do

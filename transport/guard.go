@@ -47,7 +47,8 @@ type GuardOptions struct {
 	// dialled, as net/http makes it of the URL, in ASCII, but in lower case
 	// and without a final dot. An IPv4-mapped address comes as IPv4, and one
 	// inside another by itself, too. Check is called from many goroutines at
-	// once, before the race and again before connecting, and must not block.
+	// once, before the race and again before connecting, and must not block,
+	// nor call Close.
 	// An address over which it panics is refused.
 	// Default: nothing is refused.
 	Check func(host string, addr netip.AddrPort) error

@@ -19,7 +19,9 @@ import (
 
 // raceAddresses resolves and connects.
 func (d *dial) raceAddresses(ctx context.Context, r *routes) (*conn, error) {
-	d.untraced = withoutTrace{ctx}
+	if d.untraced.Context == nil { // else it is the second race's, and what the first has left may be looking
+		d.untraced.Context = ctx
+	}
 	d.ctx, d.cancel = context.WithCancel(&d.untraced)
 	d.t.raceBegins(d)
 	if d.events = &d.mailbox; d.mailbox.ready != nil { // the second race's, which gets no answer to the first

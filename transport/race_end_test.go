@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -107,6 +108,35 @@ func TestDial_CanceledInAHook(t *testing.T) {
 		if failures, down := tr.breaker.look(key, shard, "a.test:80", time.Now()); failures != 0 || down != nil {
 			t.Errorf("the host is charged with %d failures, down: %v", failures, down)
 		}
+	})
+}
+
+type lookupFunc func(ctx context.Context, network, host string) ([]netip.Addr, error)
+
+func (f lookupFunc) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return f(ctx, network, host)
+}
+
+// What a Resolver has left behind may look at its context while the dial goes
+// on to its second race.
+func TestDial_SecondRaceLeavesTheContextAlone(t *testing.T) {
+	withoutRoute(t, nil, func(n *simnet.Network, tr *Transport) {
+		var left sync.WaitGroup
+		tr.resolver = lookupFunc(func(ctx context.Context, _, host string) ([]netip.Addr, error) {
+			left.Go(func() {
+				for range 100 {
+					ctx.Value("a key")
+					runtime.Gosched()
+				}
+			})
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		})
+		for range 100 {
+			if _, err := tr.DialContext(context.Background(), "tcp", "a.test:80"); hostwise.KindOf(err) != hostwise.DNSNXDomain {
+				t.Fatal(err)
+			}
+		}
+		left.Wait()
 	})
 }
 

@@ -302,8 +302,9 @@ func (t *Transport) CloseIdleConnections() { t.pools.closeIdle() }
 
 // Close ends the dials in progress and closes idle connections, and the
 // resolver if New made it. Requests being answered go on; later ones fail.
-// It waits for the base's DialContext and for a Resolver of the caller's, whose
-// contexts it ends: they must not call it. Hooks may. It returns nil.
+// It waits for the base's DialContext, for a Resolver of the caller's, for
+// Guard.Check and for handshakes, whose contexts it ends: they, and the functions
+// of the TLSClientConfig, must not call it. Hooks may. It returns nil.
 func (t *Transport) Close() error {
 	var cancels []context.CancelFunc
 	t.mu.Lock()
@@ -312,12 +313,12 @@ func (t *Transport) Close() error {
 		for d := range t.races {
 			cancels = append(cancels, d.cancel)
 		}
-		t.conns.close()
 	}
 	t.mu.Unlock()
-	for _, cancel := range cancels { // not under mu: it calls methods of the caller's contexts
+	for _, cancel := range cancels { // not under mu, as with what follows: methods of the caller's contexts and connections
 		cancel()
 	}
+	t.conns.close()
 	t.pools.closeIdle()
 	t.wg.Wait()
 	if t.ownsRes != nil {
