@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -52,6 +53,33 @@ func withoutRoute(t *testing.T, known names, f func(n *simnet.Network, tr *Trans
 		tr.routes.family[happyeyeballs.IPv6].missing.Store(true)
 		f(n, tr)
 	})
+}
+
+// The first dials of a program, at the same time, all know the routes.
+func TestRoutes_FirstDialsWaitForTheCheck(t *testing.T) {
+	type known struct {
+		missing [2]bool
+		sources [2]netip.Addr
+	}
+	for range 200 {
+		r := new(routes)
+		look := func() (k known) {
+			k.missing = r.without([2]bool{}, time.Now())
+			k.sources = [2]netip.Addr{r.defaultSource(0), r.defaultSource(1)}
+			return k
+		}
+		var all [8]known
+		var dials sync.WaitGroup
+		for i := range all {
+			dials.Go(func() { all[i] = look() })
+		}
+		dials.Wait()
+		for _, k := range all {
+			if want := look(); k != want {
+				t.Fatalf("a dial knows %v, a later one %v", k, want)
+			}
+		}
+	}
 }
 
 func TestRoutes_FamilyWithoutOneIsLeftOut(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -168,6 +169,7 @@ type routes struct {
 	changed atomic.Bool // since hasChanged was last called
 	had     atomic.Bool // there has been a default route
 	family  [2]struct {
+		first   sync.Once    // check, which all dials wait for
 		checked atomic.Int64 // Unix nanoseconds
 		missing atomic.Bool
 		source  atomic.Pointer[netip.Addr]
@@ -207,7 +209,13 @@ func (r *routes) without(w [2]bool, now time.Time) [2]bool {
 	}
 	for i := range r.family {
 		f := &r.family[i]
-		if last := f.checked.Load(); now.UnixNano()-last >= int64(routeCheck) && f.checked.CompareAndSwap(last, now.UnixNano()) {
+		switch last := f.checked.Load(); {
+		case last == 0:
+			f.first.Do(func() {
+				r.found(i, failure.LocalAddr)
+				f.checked.Store(now.UnixNano())
+			})
+		case now.UnixNano()-last >= int64(routeCheck) && f.checked.CompareAndSwap(last, now.UnixNano()):
 			r.found(i, failure.LocalAddr)
 		}
 		w[i] = f.missing.Load()
