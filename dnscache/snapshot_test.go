@@ -144,8 +144,8 @@ func TestRestore_WithinBounds(t *testing.T) {
 		}
 		w.r.Prefetch(context.Background(), hosts)
 		w.as(w.restored(dnscache.Options{MaxHosts: 100}), func() {
-			if got := w.r.Stats().Entries; got != 100 {
-				t.Errorf("%d names restored, want MaxHosts, 100", got)
+			if got := w.r.Stats().Entries; got > 100 || got < 95 { // both buckets of a name may be full before the whole table is
+				t.Errorf("%d names restored, want MaxHosts, 100, or a few less", got)
 			}
 		})
 		w.as(w.restored(dnscache.Options{MaxTTL: time.Hour}), func() {
